@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memfd behind guest memory: find it, read it, drop it, populate it.
+ *
+ * Everything goes through the page cache of the file, by file offset, and not
+ * through the VMM's addresses: nothing faults, and nothing that the VMM does
+ * to its address space changes what a block is. IOAS mappings are found by
+ * user address, as iommufd knows no other.
+ */
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pagevec.h>
+#include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/types.h>
+
+/* Does not include what it needs. */
+#include <linux/falloc.h>
+
+#include "vprobe.h"
+
+static bool vma_is_usable(struct vm_area_struct *vma)
+{
+	if (!vma->vm_file || !(vma->vm_flags & VM_SHARED) ||
+	    !(vma->vm_flags & VM_WRITE))
+		return false;
+	return is_vm_hugetlb_page(vma) || shmem_mapping(vma->vm_file->f_mapping);
+}
+
+/* The same memory twice in the guest: only its first address is used. */
+static bool is_alias(const struct vprobe_backings *b, struct file *file,
+		     pgoff_t pgoff, unsigned long npages, unsigned long uaddr)
+{
+	unsigned int i;
+
+	for (i = 0; i < b->nr; i++) {
+		const struct vprobe_backing *m = &b->b[i];
+
+		if (file_inode(m->file) == file_inode(file) &&
+		    pgoff < m->pgoff + m->npages && m->pgoff < pgoff + npages)
+			return true;
+		if (uaddr < m->uaddr + (m->npages << PAGE_SHIFT) &&
+		    m->uaddr < uaddr + (npages << PAGE_SHIFT))
+			return true;
+	}
+	return false;
+}
+
+static int backings_add(struct vprobe_backings **pb, gfn_t gfn,
+			unsigned long uaddr, unsigned long end,
+			struct vm_area_struct *vma)
+{
+	pgoff_t pgoff = linear_page_index(vma, uaddr);
+	unsigned long npages = (end - uaddr) >> PAGE_SHIFT;
+	struct vprobe_backings *b = *pb;
+	struct vprobe_backing *new;
+
+	if (is_alias(b, vma->vm_file, pgoff, npages, uaddr))
+		return 0;
+	if (b->nr == b->max) {
+		unsigned int max = b->max * 2;
+
+		b = kvrealloc(b, struct_size(b, b, max), GFP_KERNEL_ACCOUNT);
+		if (!b)
+			return -ENOMEM;
+		b->max = max;
+		*pb = b;
+	}
+	new = &b->b[b->nr++];
+	new->gfn = gfn;
+	new->npages = npages;
+	new->uaddr = uaddr;
+	new->file = get_file(vma->vm_file);
+	new->pgoff = pgoff;
+	b->bytes += end - uaddr;
+	return 0;
+}
+
+/* Context: mmap_lock for read. */
+static int backings_add_slot(struct vprobe_vm *vm, struct vprobe_backings **pb,
+			     gfn_t base, unsigned long uaddr, unsigned long end)
+{
+	VMA_ITERATOR(vmi, vm->mm, uaddr);
+	struct vm_area_struct *vma;
+	int r;
+
+	for_each_vma_range(vmi, vma, end) {
+		unsigned long from = max(uaddr, vma->vm_start);
+		unsigned long to = min(end, vma->vm_end);
+
+		if (!vma_is_usable(vma))
+			continue;
+		r = backings_add(pb, base + ((from - uaddr) >> PAGE_SHIFT),
+				 from, to, vma);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Slots in the order of their gfn, which is the order of the slots' tree. */
+static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
+{
+	struct kvm_memory_slot *slot;
+	struct rb_node *node;
+	struct kvm_memslots *slots;
+	int idx, r = 0;
+
+	mmap_read_lock(vm->mm);
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	slots = __kvm_memslots(vm->kvm, 0);
+	for (node = rb_first(&slots->gfn_tree); node && !r;
+	     node = rb_next(node)) {
+		slot = container_of(node, struct kvm_memory_slot,
+				    gfn_node[slots->node_idx]);
+		if (slot->flags & (KVM_MEMSLOT_INVALID | KVM_MEM_READONLY |
+				   KVM_MEM_GUEST_MEMFD))
+			continue;
+		r = backings_add_slot(vm, pb, slot->base_gfn,
+				      slot->userspace_addr,
+				      slot->userspace_addr +
+					      (slot->npages << PAGE_SHIFT));
+	}
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	mmap_read_unlock(vm->mm);
+	return r;
+}
+
+void vprobe_backings_put(struct vprobe_backings *b)
+{
+	unsigned int i;
+
+	if (!b)
+		return;
+	for (i = 0; i < b->nr; i++)
+		fput(b->b[i].file);
+	kvfree(b);
+}
+
+/**
+ * vprobe_backings_get() - list the guest memory that can be reclaimed
+ * @vm: the VM
+ *
+ * Context: process. Takes mmap_lock, kvm->srcu.
+ * Return: the list, sorted by gfn, or an ERR_PTR: ESRCH if the VMM is exiting,
+ * ENOMEM. It is a snapshot; vm->region_gen tells if it is still true.
+ */
+struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
+{
+	struct vprobe_backings *b = NULL;
+	int r;
+
+	if (!vprobe_should_fail(VPROBE_P_ALLOC_BACKING))
+		b = kvzalloc(struct_size(b, b, 16), GFP_KERNEL_ACCOUNT);
+	if (!b)
+		return ERR_PTR(-ENOMEM);
+	b->max = 16;
+
+	r = -ESRCH;
+	if (mmget_not_zero(vm->mm)) {
+		r = backings_add_slots(vm, &b);
+		mmput(vm->mm);
+	}
+	if (r) {
+		vprobe_backings_put(b);
+		return ERR_PTR(r);
+	}
+	return b;
+}
+
+/* The piece that @gfn is in, or NULL. Context: any. */
+const struct vprobe_backing *
+vprobe_backing_at(const struct vprobe_backings *b, gfn_t gfn)
+{
+	unsigned int lo = 0, hi = b->nr;
+
+	while (lo < hi) {
+		unsigned int mid = lo + (hi - lo) / 2;
+		const struct vprobe_backing *m = &b->b[mid];
+
+		if (gfn < m->gfn)
+			hi = mid;
+		else if (gfn - m->gfn >= m->npages)
+			lo = mid + 1;
+		else
+			return m;
+	}
+	return NULL;
+}
+
+/**
+ * vprobe_backing_folio() - the folio of a resident guest page
+ * @b: the VM's memory
+ * @gfn: which page
+ * @addr: out: the kernel's address of the page
+ *
+ * Never allocates or reads anything in: a page that is not there is not there.
+ *
+ * Context: any.
+ * Return: the folio with a reference, or NULL.
+ */
+struct folio *vprobe_backing_folio(const struct vprobe_backings *b, gfn_t gfn,
+				   void **addr)
+{
+	const struct vprobe_backing *m = vprobe_backing_at(b, gfn);
+	struct folio *folio;
+	pgoff_t index;
+
+	if (!m)
+		return NULL;
+	index = m->pgoff + (gfn - m->gfn);
+	folio = filemap_get_folio(m->file->f_mapping, index);
+	if (IS_ERR(folio))
+		return NULL;
+	*addr = page_address(folio_file_page(folio, index));
+	return folio;
+}
+
+static bool is_hugetlb(struct vprobe_blk *blk)
+{
+	return is_file_hugepages(blk->file);
+}
+
+/* Whether a hole has a page again, which somebody else must have touched. */
+bool vprobe_backing_present(struct vprobe_blk *blk)
+{
+	loff_t pos = (loff_t)blk->pgoff << PAGE_SHIFT;
+
+	return filemap_range_has_page(blk->file->f_mapping, pos,
+				      pos + vprobe_blk_bytes(blk) - 1);
+}
+
+typedef int (*folio_fn)(struct vprobe_blk *blk, struct folio *folio);
+
+/* Call @fn for each folio of the block, locked. Stops on an error. */
+static int for_each_folio(struct vprobe_blk *blk, folio_fn fn)
+{
+	struct address_space *mapping = blk->file->f_mapping;
+	pgoff_t last = blk->pgoff + vprobe_blk_pages(blk) - 1;
+	pgoff_t index = blk->pgoff;
+	struct folio_batch batch;
+	unsigned int i;
+	int r = 0;
+
+	folio_batch_init(&batch);
+	while (!r && filemap_get_folios(mapping, &index, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch) && !r; i++) {
+			struct folio *folio = batch.folios[i];
+
+			folio_lock(folio);
+			if (folio->mapping == mapping)
+				r = fn(blk, folio);
+			folio_unlock(folio);
+		}
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	return r;
+}
+
+static int check_folio(struct vprobe_blk *blk, struct folio *folio)
+{
+	if (folio->index < blk->pgoff ||
+	    folio_next_index(folio) > blk->pgoff + vprobe_blk_pages(blk))
+		return -ERANGE;
+	if (folio_maybe_dma_pinned(folio))
+		return -EBUSY;
+	return 0;
+}
+
+/**
+ * vprobe_backing_check() - may this memory be dropped?
+ * @blk: a block that the caller owns and that iommufd has unpinned
+ *
+ * Context: process. Takes folio locks.
+ * Return: 0; EBUSY if a folio is still pinned by somebody, ERANGE if a folio
+ * reaches out of the block.
+ */
+int vprobe_backing_check(struct vprobe_blk *blk)
+{
+	if (vprobe_should_fail(VPROBE_P_PIN_CHECK))
+		return -EBUSY;
+	return for_each_folio(blk, check_folio);
+}
+
+/*
+ * With the folio locked and unmapped nobody can pin it through a mapping any
+ * more: fast GUP finds no PTE, slow GUP has to fault, and a fault needs the
+ * folio lock. So this is the check that I4 rests on; the one before it only
+ * saves the trouble. (memfd_pin_folios(), that is udmabuf, takes folios from
+ * the page cache without a lock and can slip in between check and removal.)
+ */
+static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+	int r;
+
+	if (folio_mapped(folio))
+		unmap_mapping_pages(mapping, folio->index, folio_nr_pages(folio),
+				    false);
+	r = check_folio(blk, folio);
+	if (r)
+		return r;
+	folio_wait_writeback(folio);
+	return generic_error_remove_folio(mapping, folio);
+}
+
+/* Only what was swapped out, which devices rule out, needs a punch as well. */
+static bool has_swapped(struct vprobe_blk *blk)
+{
+	return READ_ONCE(SHMEM_I(file_inode(blk->file))->swapped);
+}
+
+static int punch(struct vprobe_blk *blk)
+{
+	return vfs_fallocate(blk->file,
+			     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			     (loff_t)blk->pgoff << PAGE_SHIFT,
+			     vprobe_blk_bytes(blk));
+}
+
+/**
+ * vprobe_backing_drop() - free the host memory of a block
+ * @vm: the VM
+ * @blk: a block that the caller owns and that iommufd has unpinned
+ *
+ * Zaps every mapping, KVM's through its MMU notifier. On an error some of the
+ * memory may have been dropped: the block is free, so its contents do not
+ * matter, but it has to be filled.
+ *
+ * For hugetlbfs the pins are checked before the punch only, without a lock
+ * that keeps new ones away; there is none that a module could take.
+ *
+ * Context: process. Takes the inode lock and folio locks.
+ * Return: 0, or as vprobe_backing_check().
+ */
+int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
+{
+	struct address_space *mapping = blk->file->f_mapping;
+	int r;
+
+	if (vprobe_should_fail(VPROBE_P_DROP))
+		return -EBUSY;
+
+	if (is_hugetlb(blk)) {
+		/* Unmaps by itself, under locks that we may not hold here. */
+		r = for_each_folio(blk, check_folio);
+		return r ?: punch(blk);
+	}
+
+	/* One flush for all of it; the folios then are mostly unmapped. */
+	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
+
+	/* shmem finds out by itself that pages are gone, with its next call. */
+	r = for_each_folio(blk, drop_folio);
+	if (r || !has_swapped(blk))
+		return r;
+	return punch(blk);
+}
+
+static int populate_shmem(struct vprobe_blk *blk)
+{
+	struct address_space *mapping = blk->file->f_mapping;
+	/* Fail rather than have somebody killed; the vCPU can wait. */
+	gfp_t gfp = mapping_gfp_mask(mapping) | __GFP_NORETRY | __GFP_NOWARN;
+	pgoff_t end = blk->pgoff + vprobe_blk_pages(blk);
+	pgoff_t index = blk->pgoff;
+
+	while (index < end) {
+		struct folio *folio = shmem_read_folio_gfp(mapping, index, gfp);
+
+		if (IS_ERR(folio))
+			return PTR_ERR(folio);
+		index = folio_next_index(folio);
+		folio_put(folio);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int populate(struct vprobe_blk *blk)
+{
+	if (!is_hugetlb(blk))
+		return populate_shmem(blk);
+	return vfs_fallocate(blk->file, 0, (loff_t)blk->pgoff << PAGE_SHIFT,
+			     vprobe_blk_bytes(blk));
+}
+
+/* The reserve is for this, and not for cgroups or mounts at their limits. */
+static bool host_is_short(void)
+{
+	struct page *page = alloc_page(GFP_HIGHUSER | __GFP_NORETRY |
+				       __GFP_NOWARN);
+
+	if (page)
+		__free_page(page);
+	return !page;
+}
+
+/**
+ * vprobe_backing_populate() - give a block zeroed host memory again
+ * @vm: the VM
+ * @blk: a block that the caller owns
+ *
+ * What is there is kept. The memory is charged to the VM's cgroup and follows
+ * the policy of the file. Does not invoke the OOM killer. The reserve is used
+ * when there is no other memory.
+ *
+ * Context: process.
+ * Return: 0, or ENOMEM; part of it may be populated then.
+ */
+int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
+{
+	struct mem_cgroup *memcg, *old;
+	unsigned int pin;
+	int r;
+
+	if (vprobe_should_fail(VPROBE_P_POPULATE))
+		return -ENOMEM;
+
+	memcg = get_mem_cgroup_from_mm(vm->mm);
+	old = set_active_memcg(memcg);
+	/* What devices will pin has to be where it can stay. */
+	pin = memalloc_pin_save();
+	r = populate(blk);
+	if (r && host_is_short() && vprobe_reserve_use(vprobe_blk_pages(blk)))
+		r = populate(blk);
+	memalloc_pin_restore(pin);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+
+	/* No huge page, no space in a size-limited mount: it can only be freed */
+	return r ? -ENOMEM : 0;
+}

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Giving blocks back to the guest, and the reserve of memory for that.
+ */
+#include <linux/ktime.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "vprobe.h"
+
+static unsigned int reserve_pages = 4096;
+module_param(reserve_pages, uint, 0444);
+MODULE_PARM_DESC(reserve_pages,
+		 "4 KiB pages kept aside for fills when the host is out of memory");
+
+static struct {
+	spinlock_t lock;
+	struct list_head pages;
+	unsigned int nr;
+	struct delayed_work refill;
+} reserve;
+
+static void reserve_refill(struct work_struct *work)
+{
+	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN |
+		    __GFP_NOMEMALLOC;
+	struct page *page;
+
+	while (READ_ONCE(reserve.nr) < reserve_pages) {
+		page = alloc_page(gfp);
+		if (!page)
+			break;
+		spin_lock(&reserve.lock);
+		list_add(&page->lru, &reserve.pages);
+		reserve.nr++;
+		spin_unlock(&reserve.lock);
+		cond_resched();
+	}
+	if (READ_ONCE(reserve.nr) < reserve_pages)
+		schedule_delayed_work(&reserve.refill, HZ);
+}
+
+/**
+ * vprobe_reserve_use() - hand pages of the reserve to the page allocator
+ * @npages: how many the caller needs
+ *
+ * Context: process.
+ * Return: true if there were any, so that it is worth trying again.
+ */
+bool vprobe_reserve_use(unsigned long npages)
+{
+	struct page *page, *next;
+	LIST_HEAD(pages);
+
+	spin_lock(&reserve.lock);
+	while (npages && reserve.nr) {
+		list_move(reserve.pages.next, &pages);
+		reserve.nr--;
+		npages--;
+	}
+	spin_unlock(&reserve.lock);
+	if (list_empty(&pages))
+		return false;
+	list_for_each_entry_safe(page, next, &pages, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
+	schedule_delayed_work(&reserve.refill, HZ);
+	return true;
+}
+
+void vprobe_reserve_init(void)
+{
+	spin_lock_init(&reserve.lock);
+	INIT_LIST_HEAD(&reserve.pages);
+	INIT_DELAYED_WORK(&reserve.refill, reserve_refill);
+	schedule_delayed_work(&reserve.refill, 0);
+}
+
+void vprobe_reserve_exit(void)
+{
+	cancel_delayed_work_sync(&reserve.refill);
+	vprobe_reserve_use(ULONG_MAX);
+	cancel_delayed_work_sync(&reserve.refill);
+}
+
+/*
+ * Pinning and mapping allocate little, but an allocation that fails or, worse,
+ * looks for somebody to kill would cost the guest its block: use the kernel's
+ * own reserves.
+ */
+static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, bool nowait)
+{
+	unsigned int noreclaim, i;
+	int r = 0;
+
+	if (!blk->punched)
+		return 0;
+	if (vprobe_should_fail(VPROBE_P_FILL_IOMMU))
+		return -ENOMEM;
+	noreclaim = memalloc_noreclaim_save();
+	for (i = 0; i < vm->nr_iommufds && !r; i++) {
+		if (RB_EMPTY_NODE(&blk->holes[i].node.rb))
+			continue;
+		r = iommufd_fill(vm->puncher[i], &blk->holes[i], nowait);
+		if (!r)
+			RB_CLEAR_NODE(&blk->holes[i].node.rb);
+	}
+	memalloc_noreclaim_restore(noreclaim);
+	if (!r)
+		blk->punched = false;
+	return r;
+}
+
+/*
+ * Start the clock of a fill that has to wait; nobody tried for a while: anew.
+ * Waiting for a lock is no shortage, but has the same limit.
+ */
+static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
+{
+	if (!blk->wait_since || time_after(jiffies, blk->wait_last + HZ)) {
+		WRITE_ONCE(blk->wait_since, jiffies | 1);
+		blk->wait_counted = false;
+	}
+	blk->wait_last = jiffies;
+	if (r == -EAGAIN || blk->wait_counted)
+		return;
+	blk->wait_counted = true;
+	vprobe_count(vm, VPROBE_C_FILL_WAITS);
+	if (r == -ENOMEM)
+		vprobe_squeeze_others(vm, vprobe_blk_bytes(blk));
+}
+
+/**
+ * vprobe_fill_blk() - give a block back
+ * @vm: the VM
+ * @blk: a block in state FILLING, which makes the caller its owner
+ * @why: for the counters
+ *
+ * On success the block is GONE: it has memory, every IOAS that shall maps it,
+ * and the watch is off. On an error it is a HOLE, and nothing is lost.
+ *
+ * Context: process; a vCPU's thread, or any other. Takes what iommufd_fill()
+ * takes, and KVM's mmu_lock.
+ * Return: 0, ENOMEM, EFAULT if the VMM's mapping is gone; EAGAIN in a guest's
+ * fault if the VMM is mapping memory or attaching a device, which ends by itself.
+ */
+int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
+		    enum vprobe_fill_why why)
+{
+	bool vcpu = why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ;
+	bool nowait = vcpu || why == VPROBE_FILL_FAILSAFE;
+	u64 start = ktime_get_ns();
+	int r;
+
+	r = vprobe_backing_populate(vm, blk);
+	if (!r)
+		r = fill_iommu(vm, blk, nowait);
+	if (r) {
+		fill_failed(vm, blk, r);
+		vprobe_blk_move(vm, blk, VPROBE_FILLING, VPROBE_HOLE);
+		return r;
+	}
+
+	vprobe_count(vm, VPROBE_C_FILLS);
+	vprobe_add(vm, VPROBE_C_FILL_BYTES, vprobe_blk_bytes(blk));
+	if (vcpu)
+		vprobe_count(vm, VPROBE_C_FILLS_VCPU);
+	if (why == VPROBE_FILL_READ)
+		vprobe_count(vm, VPROBE_C_FILLS_READ);
+	if (why == VPROBE_FILL_UNDO)
+		vprobe_count(vm, VPROBE_C_FILLS_UNDO);
+	vprobe_count_fill(vm, ktime_get_ns() - start);
+	WRITE_ONCE(vm->stop_errno, 0);
+	vprobe_blk_release(vm, blk);
+	return 0;
+}
+
+static void stop_vm(struct vprobe_vm *vm, gfn_t gfn, int r)
+{
+	if (!READ_ONCE(vm->stop_errno)) {
+		vprobe_count(vm, VPROBE_C_FILL_TIMEOUTS);
+		pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %u ms (error %d), stopped\n",
+			vm->id, vm->pid, (u64)gfn << PAGE_SHIFT,
+			vm->fill_timeout_ms, r);
+	}
+	WRITE_ONCE(vm->stop_errno, r == -EAGAIN ? EBUSY : -r);
+}
+
+/**
+ * vprobe_fill_gave_up() - has a fill had to wait for too long?
+ * @vm: the VM
+ * @blk: a block that a fill failed for
+ * @r: how it failed last
+ *
+ * Counts, and marks the VM as stopped, when it has.
+ *
+ * Context: any.
+ */
+bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
+{
+	unsigned long since = READ_ONCE(blk->wait_since);
+
+	if (!since || time_before(jiffies, since +
+				  msecs_to_jiffies(vm->fill_timeout_ms)))
+		return false;
+	stop_vm(vm, blk->gfn, r);
+	/* If it is continued, it gets the whole time again. */
+	WRITE_ONCE(blk->wait_since, 0);
+	return true;
+}
+
+static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
+		      bool also_last, enum vprobe_fill_why why, u64 *filled)
+{
+	struct vprobe_blk *blk;
+	int r = 0, bad = 0;
+
+	while (!r && *filled < target) {
+		blk = vprobe_blk_next(vm, &gfn, last);
+		if (!blk)
+			break;
+		if ((also_last || !READ_ONCE(blk->fill_last)) &&
+		    vprobe_blk_move(vm, blk, VPROBE_HOLE, VPROBE_FILLING)) {
+			u64 bytes = vprobe_blk_bytes(blk);
+
+			r = vprobe_fill_blk(vm, blk, why);
+			if (!r)
+				*filled += bytes;
+			/* This one is lost to its VMM; others need not be. */
+			if (r == -EFAULT) {
+				bad = r;
+				r = 0;
+			}
+		}
+		vprobe_blk_put(blk);
+		if (!r && fatal_signal_pending(current))
+			r = -EINTR;
+		cond_resched();
+	}
+	return r ?: bad;
+}
+
+/**
+ * vprobe_fill_some() - fill holes until there is enough
+ * @vm: the VM
+ * @target: bytes
+ * @gfn: from where
+ * @last: to where, inclusive
+ * @why: see vprobe_fill_blk()
+ * @filled: out, added to: bytes filled
+ *
+ * Holes that somebody else is filling are skipped. Holes that a vCPU has written
+ * to come last, as they keep it from going on.
+ *
+ * Context: process.
+ * Return: 0, EINTR on a fatal signal, or the first error of a fill.
+ */
+int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
+		     enum vprobe_fill_why why, u64 *filled)
+{
+	int r;
+
+	r = fill_range(vm, target, gfn, last, false, why, filled);
+	if (r || *filled >= target)
+		return r;
+	return fill_range(vm, target, gfn, last, true, why, filled);
+}
+
+static unsigned long blocks_left(struct vprobe_vm *vm)
+{
+	unsigned long left;
+
+	spin_lock(&vm->lock);
+	left = vm->nr_blocks;
+	spin_unlock(&vm->lock);
+	return left;
+}
+
+/**
+ * vprobe_make_whole() - fill all, and wait for those that others are filling
+ * @vm: the VM
+ *
+ * Context: process, pass_lock.
+ * Return: 0; EINTR on a fatal signal; ENOMEM, EFAULT or EBUSY if it stands still
+ * for as long as a fill may wait.
+ */
+int vprobe_make_whole(struct vprobe_vm *vm)
+{
+	unsigned long limit = msecs_to_jiffies(vm->fill_timeout_ms);
+	unsigned long left, least = ULONG_MAX;
+	unsigned long since = jiffies;
+	u64 filled;
+	int r;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	for (;;) {
+		filled = 0;
+		r = vprobe_fill_some(vm, U64_MAX, 0, ULONG_MAX,
+				     VPROBE_FILL_OTHER, &filled);
+		left = blocks_left(vm);
+		if (!left)
+			return 0;
+		if (r == -EINTR || READ_ONCE(vm->dying))
+			return r ?: -EBUSY;
+		if (left < least) {
+			least = left;
+			since = jiffies;
+		}
+		if (time_after(jiffies, since + limit))
+			return r ?: -EBUSY;
+		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
+	}
+}
+
+/**
+ * vprobe_failsafe_start() - the guest's kernel is gone: fill all holes
+ * @vm: the VM
+ *
+ * Stops the running pass and all that come until it is done. The vCPUs that
+ * fault help (vprobe_failsafe_step()); a work does what they do not.
+ *
+ * Context: process.
+ */
+void vprobe_failsafe_start(struct vprobe_vm *vm)
+{
+	bool first;
+
+	spin_lock(&vm->lock);
+	first = !vm->failsafe;
+	if (first) {
+		vm->failsafe = true;
+		vm->failsafe_left = ULONG_MAX;
+		vm->failsafe_since = jiffies;
+	}
+	spin_unlock(&vm->lock);
+	if (!first)
+		return;
+	vprobe_count(vm, VPROBE_C_FAILSAFES);
+	vprobe_queue_work(vm, &vm->failsafe_work, 0);
+}
+
+/**
+ * vprobe_failsafe_step() - fill some holes
+ * @vm: the VM
+ *
+ * To be called until it returns true; each call takes a bounded time. The helper
+ * goes with the kernel that it came from.
+ *
+ * Context: process; does not wait for pass_lock for long.
+ * Return: true when there is no hole left, and no pass that could make one.
+ */
+bool vprobe_failsafe_step(struct vprobe_vm *vm)
+{
+	u64 filled = 0;
+	bool done;
+	int r;
+
+	if (!mutex_trylock(&vm->pass_lock)) {
+		/* Even if there are no holes: the pass may be about to punch. */
+		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
+		return !READ_ONCE(vm->failsafe);
+	}
+	vprobe_drop_helper(vm);
+	r = vprobe_fill_some(vm, SZ_16M, 0, ULONG_MAX, VPROBE_FILL_FAILSAFE,
+			     &filled);
+	WRITE_ONCE(vm->failsafe_errno, r);
+	done = !blocks_left(vm);
+	if (done)
+		WRITE_ONCE(vm->failsafe, false);
+	mutex_unlock(&vm->pass_lock);
+	if (!done && r)
+		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
+	return done;
+}
+
+/**
+ * vprobe_failsafe_stuck() - has the fail-safe stood still for too long?
+ * @vm: the VM
+ *
+ * Marks the VM as stopped when it has.
+ *
+ * Context: any.
+ */
+bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
+{
+	bool stuck;
+
+	spin_lock(&vm->lock);
+	/* Blocks only go while it is on; their states may go to and fro. */
+	if (vm->nr_blocks < vm->failsafe_left) {
+		vm->failsafe_left = vm->nr_blocks;
+		vm->failsafe_since = jiffies;
+	}
+	stuck = vm->failsafe &&
+		time_after(jiffies, vm->failsafe_since +
+				    msecs_to_jiffies(vm->fill_timeout_ms));
+	if (stuck)
+		vm->failsafe_since = jiffies;
+	spin_unlock(&vm->lock);
+	if (stuck)
+		stop_vm(vm, 0, READ_ONCE(vm->failsafe_errno) ?: -EBUSY);
+	return stuck;
+}
+
+/* Nobody may fault any more while holes are left: see to it that none is. */
+void vprobe_failsafe_work(struct work_struct *work)
+{
+	struct vprobe_vm *vm = container_of(to_delayed_work(work),
+					    struct vprobe_vm, failsafe_work);
+
+	if (READ_ONCE(vm->failsafe) && !READ_ONCE(vm->dying) &&
+	    !READ_ONCE(vm->detached) && !vprobe_failsafe_step(vm))
+		vprobe_queue_work(vm, &vm->failsafe_work,
+				  msecs_to_jiffies(VPROBE_SLICE_MS));
+	vprobe_vm_put(vm);
+}
+
+/**
+ * vprobe_forget_all() - the VMM's memory is gone, and so are the holes
+ * @vm: a VM whose mm has no users any more
+ *
+ * Context: process, pass_lock. No vCPU runs.
+ */
+void vprobe_forget_all(struct vprobe_vm *vm)
+{
+	struct vprobe_blk *blk;
+	unsigned int i;
+	gfn_t gfn = 0;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	while ((blk = vprobe_blk_next(vm, &gfn, ULONG_MAX))) {
+		for (i = 0; blk->punched && i < vm->nr_iommufds; i++)
+			if (!RB_EMPTY_NODE(&blk->holes[i].node.rb))
+				iommufd_forget_hole(vm->puncher[i],
+						    &blk->holes[i]);
+		vprobe_blk_move(vm, blk, VPROBE_HOLE, VPROBE_FILLING);
+		vprobe_blk_release(vm, blk);
+		vprobe_blk_put(blk);
+	}
+}

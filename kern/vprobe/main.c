@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /dev/vprobe: see uapi/vprobe.h for what it does. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vprobe.h"
+
+/* Generation that this open file has read last. */
+struct vprobe_fd {
+	u64 seen;
+};
+
+static int do_info(struct vprobe_info *arg)
+{
+	arg->version = VPROBE_API_VERSION;
+	arg->nr_vms = vprobe_nr_vms();
+	return 0;
+}
+
+static int do_list(struct vprobe_list *arg)
+{
+	unsigned int room = min(arg->nr, 4096U);
+	u64 *ids;
+	int r = 0;
+
+	ids = kcalloc(max(room, 1U), sizeof(*ids), GFP_KERNEL);
+	if (!ids)
+		return -ENOMEM;
+	arg->nr = vprobe_vm_ids(ids, room);
+	if (copy_to_user(u64_to_user_ptr(arg->ids), ids,
+			 min(room, arg->nr) * sizeof(*ids)))
+		r = -EFAULT;
+	kfree(ids);
+	return r;
+}
+
+static int do_fill(struct vprobe_vm *vm, struct vprobe_fill *arg)
+{
+	int r;
+
+	r = vprobe_lock_pass(vm);
+	if (r)
+		return r;
+	arg->filled = 0;
+	r = vprobe_fill_some(vm, arg->target, 0, ULONG_MAX, VPROBE_FILL_OTHER,
+			     &arg->filled);
+	mutex_unlock(&vm->pass_lock);
+	if (r)
+		arg->reason = r == -EINTR ? VPROBE_REASON_NONE :
+					    VPROBE_REASON_NO_MEMORY;
+	return r;
+}
+
+static int do_stat(struct vprobe_vm *vm, struct vprobe_stat *arg)
+{
+	u64 id = arg->id;
+	u32 size = arg->size;
+
+	memset(arg, 0, sizeof(*arg));
+	arg->size = size;
+	arg->id = id;
+	vprobe_get_stat(vm, arg);
+	return 0;
+}
+
+union vprobe_arg {
+	u32 size;
+	struct vprobe_info info;
+	struct vprobe_attach attach;
+	struct vprobe_detach detach;
+	struct vprobe_list list;
+	struct vprobe_set_helper set_helper;
+	struct vprobe_reclaim reclaim;
+	struct vprobe_fill fill;
+	struct vprobe_map map;
+	struct vprobe_stat stat;
+};
+
+/* Calls on one VM; each structure has @size, @reason, @id in front. */
+#define VM_CALL(member, fn)						\
+	do {								\
+		struct vprobe_vm *vm = vprobe_vm_get((member).id);	\
+									\
+		(member).reason = VPROBE_REASON_NONE;			\
+		if (!vm) {						\
+			(member).reason = VPROBE_REASON_NO_VM;		\
+			r = -ENOENT;					\
+			break;						\
+		}							\
+		r = fn(vm, &(member));					\
+		vprobe_vm_put(vm);					\
+	} while (0)
+
+static int dispatch(unsigned int cmd, union vprobe_arg *arg)
+{
+	int r;
+
+	switch (cmd) {
+	case VPROBE_IOC_INFO:
+		return do_info(&arg->info);
+	case VPROBE_IOC_ATTACH:
+		arg->attach.reason = VPROBE_REASON_NONE;
+		return vprobe_attach(&arg->attach);
+	case VPROBE_IOC_DETACH:
+		arg->detach.reason = VPROBE_REASON_NONE;
+		return vprobe_detach(&arg->detach);
+	case VPROBE_IOC_LIST:
+		return do_list(&arg->list);
+	case VPROBE_IOC_SET_HELPER:
+		VM_CALL(arg->set_helper, vprobe_set_helper);
+		return r;
+	case VPROBE_IOC_RECLAIM:
+		VM_CALL(arg->reclaim, vprobe_do_reclaim);
+		return r;
+	case VPROBE_IOC_FILL:
+		VM_CALL(arg->fill, do_fill);
+		return r;
+	case VPROBE_IOC_MAP:
+		VM_CALL(arg->map, vprobe_do_map);
+		return r;
+	case VPROBE_IOC_STAT:
+		VM_CALL(arg->stat, do_stat);
+		return r;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long vprobe_ioctl(struct file *file, unsigned int cmd,
+			 unsigned long uarg)
+{
+	void __user *user = (void __user *)uarg;
+	size_t want = _IOC_SIZE(cmd);
+	union vprobe_arg *arg;
+	u32 size;
+	int r;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (_IOC_TYPE(cmd) != VPROBE_IOC_MAGIC || want > sizeof(*arg) ||
+	    want < sizeof(size))
+		return -ENOTTY;
+	if (get_user(size, (u32 __user *)user))
+		return -EFAULT;
+	if (size < want)
+		return -EINVAL;
+
+	arg = kzalloc(sizeof(*arg), GFP_KERNEL);
+	if (!arg)
+		return -ENOMEM;
+	r = copy_struct_from_user(arg, want, user, size);
+	if (!r) {
+		r = dispatch(cmd, arg);
+		/* Also on an error: the reason, and what was done. */
+		if (r != -ENOTTY && copy_to_user(user, arg, want))
+			r = -EFAULT;
+	}
+	kfree(arg);
+	return r;
+}
+
+static int vprobe_open(struct inode *inode, struct file *file)
+{
+	struct vprobe_fd *fd = kzalloc(sizeof(*fd), GFP_KERNEL);
+
+	if (!fd)
+		return -ENOMEM;
+	fd->seen = vprobe_generation();
+	file->private_data = fd;
+	return nonseekable_open(inode, file);
+}
+
+static int vprobe_close(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static ssize_t vprobe_fop_read(struct file *file, char __user *buf,
+			       size_t count, loff_t *pos)
+{
+	struct vprobe_fd *fd = file->private_data;
+	u64 now = vprobe_generation();
+
+	if (count < sizeof(now))
+		return -EINVAL;
+	if (copy_to_user(buf, &now, sizeof(now)))
+		return -EFAULT;
+	WRITE_ONCE(fd->seen, now);
+	return sizeof(now);
+}
+
+static __poll_t vprobe_poll(struct file *file, poll_table *wait)
+{
+	struct vprobe_fd *fd = file->private_data;
+
+	poll_wait(file, &vprobe_generation_wq, wait);
+	return READ_ONCE(fd->seen) != vprobe_generation() ?
+		EPOLLIN | EPOLLRDNORM : 0;
+}
+
+static const struct file_operations vprobe_fops = {
+	.owner = THIS_MODULE,
+	.open = vprobe_open,
+	.release = vprobe_close,
+	.read = vprobe_fop_read,
+	.poll = vprobe_poll,
+	.unlocked_ioctl = vprobe_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice vprobe_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "vprobe",
+	.fops = &vprobe_fops,
+	.mode = 0600,
+};
+
+static int __init vprobe_init(void)
+{
+	int r;
+
+	r = vprobe_vm_init();
+	if (r)
+		return r;
+	r = vprobe_helper_init();
+	if (r)
+		goto err_vm;
+	vprobe_reserve_init();
+	vprobe_inject_init();
+	r = misc_register(&vprobe_dev);
+	if (r)
+		goto err_inject;
+	return 0;
+
+err_inject:
+	vprobe_inject_exit();
+	vprobe_reserve_exit();
+err_vm:
+	vprobe_vm_exit();
+	return r;
+}
+module_init(vprobe_init);
+
+static void __exit vprobe_exit(void)
+{
+	misc_deregister(&vprobe_dev);
+	vprobe_inject_exit();
+	vprobe_reserve_exit();
+	vprobe_vm_exit();
+	/* Helper runs are freed after a grace period. */
+	rcu_barrier();
+}
+module_exit(vprobe_exit);
+
+MODULE_DESCRIPTION("Take free memory back from virtual machines with devices");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS(IOMMUFD);

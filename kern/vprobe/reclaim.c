@@ -1,0 +1,667 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One pass over a VM: find free blocks and take them.
+ *
+ * The helper says which blocks are free. For a batch of them: arm the watches,
+ * with one TLB flush; ask the helper again, so that an allocation which raced
+ * is either seen or stopped by the watch; take the blocks away from devices,
+ * with one IOTLB flush; drop those that nobody else has pinned.
+ */
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vprobe.h"
+
+struct batch {
+	struct vprobe_blk *blk[VPROBE_BATCH];
+	unsigned int nr;
+};
+
+struct pass {
+	struct vprobe_vm *vm;
+	u64 target;
+	u64 taken;
+	u64 blocks;
+	u64 reported;
+	unsigned long deadline;		/* jiffies; 0: none */
+};
+
+static bool pass_is_over(struct pass *pass)
+{
+	struct vprobe_vm *vm = pass->vm;
+
+	if (pass->deadline && time_after(jiffies, pass->deadline))
+		return true;
+	return pass->taken >= pass->target || signal_pending(current) ||
+	       atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||
+	       READ_ONCE(vm->dying) ||
+	       READ_ONCE(vm->region_gen) != READ_ONCE(vm->pass_gen);
+}
+
+/* Everything was in place, but this block stays with the guest. */
+static void give_up(struct vprobe_vm *vm, struct vprobe_blk *blk,
+		    enum vprobe_reason why)
+{
+	if (why)
+		vprobe_refuse(vm, why);
+	/* The pass owns it, so nobody else can move it. */
+	vprobe_blk_move(vm, blk, blk->state, VPROBE_FILLING);
+	if (!blk->punched) {
+		vprobe_blk_release(vm, blk);
+		return;
+	}
+	/* If that fails it is a hole, with its memory still there. */
+	vprobe_fill_blk(vm, blk, VPROBE_FILL_UNDO);
+}
+
+/*
+ * A hole that the guest still lists as free. If somebody (a core dump, a
+ * migration thread) has touched it through the VMM's mapping it has memory
+ * again; nobody else can have, so it can be dropped without asking twice: the
+ * watch was armed when the helper reported it.
+ */
+static void retake(struct pass *pass, struct vprobe_blk *blk)
+{
+	struct vprobe_vm *vm = pass->vm;
+
+	if (!vprobe_backing_present(blk))
+		return;
+	if (!vprobe_blk_move_unless_fired(vm, blk, VPROBE_HOLE,
+					  VPROBE_RECLAIMING))
+		return;
+	vprobe_count(vm, VPROBE_C_REPOPULATED);
+	vprobe_backing_drop(vm, blk);
+	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
+}
+
+static void handle_known(struct pass *pass, const struct vprobe_report *report)
+{
+	struct vprobe_blk *blk = vprobe_blk_at(pass->vm, report->gfn);
+
+	if (blk && blk->gfn == report->gfn && blk->order == report->order &&
+	    blk->watch_gfn == report->watch_gfn)
+		retake(pass, blk);
+	else if (blk)
+		/*
+		 * The free list changed without a write to the watch: this is
+		 * not how the guest said it works. What is a hole stays one.
+		 */
+		vprobe_refuse(pass->vm, VPROBE_REASON_BAD_REPORT);
+	vprobe_blk_put(blk);
+}
+
+static void count_idle_fire(struct vprobe_vm *vm,
+			    const struct vprobe_report *report)
+{
+	void *order = xa_erase(&vm->was_fired, report->gfn);
+
+	if (order && xa_to_value(order) == report->order)
+		vprobe_count(vm, VPROBE_C_FIRED_IDLE);
+}
+
+/* Take one report into the batch, or say why not. */
+static int batch_add(struct pass *pass, struct batch *batch,
+		     const struct vprobe_report *report)
+{
+	struct vprobe_vm *vm = pass->vm;
+	const struct vprobe_backing *b;
+	struct vprobe_blk *blk;
+
+	if (report->order < vm->granule_shift - PAGE_SHIFT)
+		return 0;
+	b = vprobe_backing_at(vm->backings, report->gfn);
+	if (!b || report->gfn - b->gfn + (1UL << report->order) > b->npages) {
+		vprobe_refuse(vm, VPROBE_REASON_NOT_BACKED);
+		return 0;
+	}
+	if (!vprobe_backing_at(vm->backings, report->watch_gfn)) {
+		vprobe_refuse(vm, VPROBE_REASON_BAD_REPORT);
+		return 0;
+	}
+
+	blk = vprobe_blk_create(vm, report, b);
+	if (PTR_ERR_OR_ZERO(blk) == -EEXIST) {
+		handle_known(pass, report);
+		return 0;
+	}
+	if (PTR_ERR_OR_ZERO(blk) == -EINVAL) {
+		vprobe_refuse(vm, VPROBE_REASON_BAD_REPORT);
+		return 0;
+	}
+	if (IS_ERR(blk)) {
+		vprobe_refuse(vm, VPROBE_REASON_NO_MEMORY);
+		return PTR_ERR(blk);
+	}
+	count_idle_fire(vm, report);
+	pass->reported += vprobe_blk_bytes(blk);
+	batch->blk[batch->nr++] = blk;
+	return 0;
+}
+
+static void batch_remove(struct batch *batch, unsigned int i)
+{
+	vprobe_blk_put(batch->blk[i]);
+	batch->blk[i] = NULL;
+}
+
+static void batch_compact(struct batch *batch)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < batch->nr; i++)
+		if (batch->blk[i])
+			batch->blk[nr++] = batch->blk[i];
+	batch->nr = nr;
+}
+
+static void batch_give_up(struct vprobe_vm *vm, struct batch *batch,
+			  enum vprobe_reason why)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		give_up(vm, batch->blk[i], why);
+		batch_remove(batch, i);
+	}
+	batch->nr = 0;
+}
+
+/*
+ * A vCPU that faults on a watch while the state is ARMING waits, so nobody takes
+ * a watch off that is not on yet, or that a failure is about to take off.
+ */
+static int batch_arm(struct vprobe_vm *vm, struct batch *batch)
+{
+	gfn_t gfns[VPROBE_BATCH];
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < batch->nr; i++)
+		gfns[i] = batch->blk[i]->watch_gfn;
+
+	r = vprobe_should_fail(VPROBE_P_ARM) ? -ENOMEM :
+		kvm_write_track_add_gfns(vm->kvm, gfns, batch->nr);
+	if (r)
+		return r;
+
+	spin_lock(&vm->lock);
+	for (i = 0; i < batch->nr; i++)
+		batch->blk[i]->armed = true;
+	vm->nr_watches += batch->nr;
+	spin_unlock(&vm->lock);
+	vprobe_count(vm, VPROBE_C_TLB_FLUSHES);
+	vprobe_add(vm, VPROBE_C_ARMED, batch->nr);
+	for (i = 0; i < batch->nr; i++)
+		vprobe_blk_move(vm, batch->blk[i], VPROBE_ARMING,
+				VPROBE_WATCHED);
+	return 0;
+}
+
+static void confirm(struct batch *batch, const struct vprobe_report *report,
+		    unsigned int *i)
+{
+	struct vprobe_blk *blk;
+
+	while (*i < batch->nr && batch->blk[*i]->gfn < report->gfn)
+		++*i;
+	if (*i == batch->nr)
+		return;
+	blk = batch->blk[*i];
+	if (blk->gfn == report->gfn && blk->order == report->order &&
+	    blk->watch_gfn == report->watch_gfn)
+		blk->confirmed = true;
+}
+
+/*
+ * A helper that says "go on one page further" each time would keep us here for
+ * ever. An honest one does at least a MiB.
+ */
+static unsigned long max_runs(unsigned long npages)
+{
+	return (npages >> (20 - PAGE_SHIFT)) + 16;
+}
+
+static int batch_ask_again(struct pass *pass, struct batch *batch)
+{
+	struct vprobe_vm *vm = pass->vm;
+	struct vprobe_blk *last = batch->blk[batch->nr - 1];
+	gfn_t end = last->gfn + vprobe_blk_pages(last);
+	gfn_t gfn = batch->blk[0]->gfn;
+	unsigned long runs = max_runs(end - gfn);
+	unsigned int nr, i, j = 0;
+	int r;
+
+	if (vprobe_should_fail(VPROBE_P_ASK_AGAIN))
+		return -EPROTO;
+	while (gfn < end) {
+		if (!runs--) {
+			vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
+			return -EPROTO;
+		}
+		r = vprobe_ask(vm, gfn, end, &gfn, vm->again, &nr);
+		if (r)
+			return r;
+		for (i = 0; i < nr; i++)
+			confirm(batch, &vm->again[i], &j);
+		if (pass_is_over(pass))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void batch_punch(struct vprobe_vm *vm, struct batch *batch)
+{
+	struct iommufd_hole *holes[VPROBE_BATCH];
+	unsigned int i, j;
+
+	for (j = 0; j < batch->nr; j++)
+		batch->blk[j]->punched = true;
+	for (i = 0; i < vm->nr_iommufds; i++) {
+		for (j = 0; j < batch->nr; j++)
+			holes[j] = &batch->blk[j]->holes[i];
+		iommufd_punch(vm->puncher[i], holes, batch->nr);
+	}
+}
+
+static enum vprobe_reason punch_result(struct vprobe_vm *vm,
+				       struct vprobe_blk *blk)
+{
+	unsigned int i;
+
+	if (vprobe_should_fail(VPROBE_P_PUNCH))
+		return VPROBE_REASON_IOMMU;
+	for (i = 0; i < vm->nr_iommufds; i++) {
+		if (blk->holes[i].rc == -EBUSY)
+			return VPROBE_REASON_PINNED;
+		if (blk->holes[i].rc)
+			return VPROBE_REASON_IOMMU;
+	}
+	return VPROBE_REASON_NONE;
+}
+
+static enum vprobe_reason backing_reason(int r)
+{
+	switch (r) {
+	case 0:
+		return VPROBE_REASON_NONE;
+	case -ERANGE:
+		return VPROBE_REASON_STRADDLE;
+	default:
+		return VPROBE_REASON_PINNED;
+	}
+}
+
+/* Devices cannot reach it any more. Drop it, unless somebody wants it. */
+static void finish_blk(struct pass *pass, struct vprobe_blk *blk)
+{
+	struct vprobe_vm *vm = pass->vm;
+	enum vprobe_reason why;
+
+	why = punch_result(vm, blk);
+	if (!why && READ_ONCE(blk->fired)) {
+		give_up(vm, blk, VPROBE_REASON_RACED);
+		return;
+	}
+	if (!why)
+		why = backing_reason(vprobe_backing_check(blk));
+	if (!why)
+		why = backing_reason(vprobe_backing_drop(vm, blk));
+	if (why) {
+		give_up(vm, blk, why);
+		return;
+	}
+	pass->taken += vprobe_blk_bytes(blk);
+	pass->blocks++;
+	vprobe_count(vm, VPROBE_C_TAKEN_BLOCKS);
+	vprobe_add(vm, VPROBE_C_TAKEN_BYTES, vprobe_blk_bytes(blk));
+	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
+}
+
+/* From ARMING to RECLAIMING, for those that pass every test. */
+static int batch_prepare(struct pass *pass, struct batch *batch)
+{
+	struct vprobe_vm *vm = pass->vm;
+	struct vprobe_blk *blk;
+	unsigned int i;
+	int r;
+
+	r = batch_arm(vm, batch);
+	if (r) {
+		batch_give_up(vm, batch, VPROBE_REASON_WATCH);
+		return 0;
+	}
+	r = batch_ask_again(pass, batch);
+	for (i = 0; i < batch->nr; i++) {
+		blk = batch->blk[i];
+		if (!r && blk->confirmed &&
+		    vprobe_blk_move_unless_fired(vm, blk, VPROBE_WATCHED,
+						 VPROBE_RECLAIMING))
+			continue;
+		vprobe_refuse(vm, VPROBE_REASON_RACED);
+		/* The guest may have taken it back already. */
+		if (vprobe_blk_move(vm, blk, VPROBE_WATCHED, VPROBE_FILLING))
+			vprobe_blk_release(vm, blk);
+		batch_remove(batch, i);
+	}
+	batch_compact(batch);
+	return r;
+}
+
+static int batch_take(struct pass *pass, struct batch *batch)
+{
+	struct vprobe_vm *vm = pass->vm;
+	unsigned int i;
+	int r;
+
+	if (!batch->nr)
+		return 0;
+	r = batch_prepare(pass, batch);
+	if (batch->nr)
+		batch_punch(vm, batch);
+	for (i = 0; i < batch->nr; i++) {
+		finish_blk(pass, batch->blk[i]);
+		batch_remove(batch, i);
+		cond_resched();
+	}
+	batch->nr = 0;
+	return r;
+}
+
+/* Take what one run of the helper reported, batch by batch. */
+static int take_reports(struct pass *pass, unsigned int nr)
+{
+	struct vprobe_vm *vm = pass->vm;
+	struct batch batch = {};
+	u64 planned = 0;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; i < nr && !r && !pass_is_over(pass); i++) {
+		unsigned int had = batch.nr;
+
+		r = batch_add(pass, &batch, &vm->reports[i]);
+		if (batch.nr != had)
+			planned += vprobe_blk_bytes(batch.blk[had]);
+		if (r || batch.nr == VPROBE_BATCH ||
+		    planned >= pass->target - pass->taken) {
+			int r2 = batch_take(pass, &batch);
+
+			r = r ?: r2;
+			planned = 0;
+		}
+	}
+	if (r || pass_is_over(pass)) {
+		batch_give_up(vm, &batch, VPROBE_REASON_NONE);
+		return r;
+	}
+	return batch_take(pass, &batch);
+}
+
+static int scan_backing(struct pass *pass, const struct vprobe_backing *b)
+{
+	struct vprobe_vm *vm = pass->vm;
+	gfn_t end = b->gfn + b->npages;
+	gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift - PAGE_SHIFT));
+	unsigned long runs = max_runs(b->npages);
+	unsigned int nr;
+	int r;
+
+	while (gfn < end && !pass_is_over(pass)) {
+		if (!runs--) {
+			vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
+			return -EPROTO;
+		}
+		r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
+		if (!r)
+			r = take_reports(pass, nr);
+		if (r)
+			return r;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int refresh_backings(struct vprobe_vm *vm)
+{
+	struct vprobe_backings *b;
+
+	spin_lock(&vm->lock);
+	vm->pass_gen = vm->region_gen;
+	spin_unlock(&vm->lock);
+
+	b = vprobe_backings_get(vm);
+	if (IS_ERR(b))
+		return PTR_ERR(b);
+	vprobe_backings_put(vm->backings);
+	vm->backings = b;
+	WRITE_ONCE(vm->ram_bytes, b->bytes);
+	return 0;
+}
+
+static int may_pass(struct vprobe_vm *vm, u32 *reason)
+{
+	if (vm->detached) {
+		*reason = VPROBE_REASON_NO_VM;
+		return -ENOENT;
+	}
+	if (!vm->helper) {
+		*reason = VPROBE_REASON_NO_HELPER;
+		return -ENODATA;
+	}
+	if (READ_ONCE(vm->stop_errno)) {
+		*reason = VPROBE_REASON_STOPPED;
+		return -ENOMEM;
+	}
+	if (READ_ONCE(vm->failsafe)) {
+		*reason = VPROBE_REASON_BUSY;
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static u32 pass_reason(int r)
+{
+	switch (r) {
+	case 0:
+	case -EINTR:
+		return VPROBE_REASON_NONE;
+	case -EPROTO:
+		return VPROBE_REASON_HELPER_FAILED;
+	case -ESRCH:
+		return VPROBE_REASON_DYING;
+	case -EBUSY:
+		return VPROBE_REASON_BUSY;
+	default:
+		return VPROBE_REASON_NO_MEMORY;
+	}
+}
+
+/*
+ * Context: process, pass_lock. Sets the out fields of @arg in any case. Ends at
+ * @deadline (jiffies) unless that is 0.
+ */
+int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			  unsigned long deadline)
+{
+	struct pass pass = {
+		.vm = vm,
+		.target = arg->target,
+		.deadline = deadline,
+	};
+	u64 start = ktime_get_ns();
+	unsigned int i;
+	int r;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	r = may_pass(vm, &arg->reason);
+	if (r)
+		return r;
+	vprobe_count(vm, VPROBE_C_PASSES);
+	r = refresh_backings(vm);
+	for (i = 0; !r && i < vm->backings->nr && !pass_is_over(&pass); i++)
+		r = scan_backing(&pass, &vm->backings->b[i]);
+	if (signal_pending(current) && pass.taken < pass.target)
+		r = -EINTR;
+
+	arg->reason = pass_reason(r);
+	arg->taken = pass.taken;
+	arg->blocks = pass.blocks;
+	arg->reported = pass.reported;
+	arg->ns = ktime_get_ns() - start;
+	return r;
+}
+
+/**
+ * vprobe_do_reclaim() - VPROBE_IOC_RECLAIM
+ * @vm: the VM
+ * @arg: see struct vprobe_reclaim
+ *
+ * Context: process. Waits for another pass to end.
+ */
+int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg)
+{
+	int r;
+
+	r = mutex_lock_interruptible(&vm->pass_lock);
+	if (r)
+		return r;
+	r = vprobe_reclaim_locked(vm, arg, 0);
+	mutex_unlock(&vm->pass_lock);
+	return r;
+}
+
+struct map {
+	struct vprobe_block __user *blocks;
+	u32 room;
+	u32 nr;
+};
+
+static int map_add(struct map *map, gfn_t gfn, gfn_t watch_gfn, u32 order,
+		   u32 state)
+{
+	struct vprobe_block b = {
+		.gpa = gfn_to_gpa(gfn),
+		.watch_gpa = gfn_to_gpa(watch_gfn),
+		.order = order,
+		.state = state,
+	};
+
+	if (map->nr < map->room &&
+	    copy_to_user(&map->blocks[map->nr], &b, sizeof(b)))
+		return -EFAULT;
+	map->nr++;
+	return 0;
+}
+
+static int map_add_blk(struct map *map, struct vprobe_blk *blk)
+{
+	static const u32 uapi_state[] = {
+		[VPROBE_ARMING] = VPROBE_BLOCK_WATCHED,
+		[VPROBE_WATCHED] = VPROBE_BLOCK_WATCHED,
+		[VPROBE_RECLAIMING] = VPROBE_BLOCK_RECLAIMING,
+		[VPROBE_HOLE] = VPROBE_BLOCK_HOLE,
+		[VPROBE_FILLING] = VPROBE_BLOCK_FILLING,
+		[VPROBE_GONE] = VPROBE_BLOCK_FREE,
+	};
+
+	return map_add(map, blk->gfn, blk->watch_gfn, blk->order,
+		       uapi_state[READ_ONCE(blk->state)]);
+}
+
+/* List blocks in [*gfn, last], moves *gfn behind them. */
+static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t *gfn,
+		    gfn_t last)
+{
+	struct vprobe_blk *blk;
+	int r = 0;
+
+	while (!r && *gfn <= last) {
+		blk = vprobe_blk_next(vm, gfn, last);
+		if (!blk)
+			break;
+		r = map_add_blk(map, blk);
+		vprobe_blk_put(blk);
+	}
+	return r;
+}
+
+/* What the helper reports, with what is known already in between. */
+static int map_ask(struct vprobe_vm *vm, struct map *map, gfn_t *done)
+{
+	unsigned int i, j, nr;
+	int r;
+
+	r = refresh_backings(vm);
+	for (i = 0; !r && i < vm->backings->nr; i++) {
+		const struct vprobe_backing *b = &vm->backings->b[i];
+		gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift -
+						  PAGE_SHIFT));
+		gfn_t end = b->gfn + b->npages;
+		unsigned long runs = max_runs(b->npages);
+
+		while (!r && gfn < end) {
+			if (signal_pending(current))
+				return -EINTR;
+			/* A vCPU waits for the lock. */
+			if (READ_ONCE(vm->failsafe))
+				return -EBUSY;
+			if (!runs--)
+				return -EPROTO;
+			cond_resched();
+			r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
+			for (j = 0; !r && j < nr; j++) {
+				struct vprobe_report *p = &vm->reports[j];
+
+				if (p->gfn < *done)
+					continue;
+				r = map_blks(vm, map, done,
+					     p->gfn + (1UL << p->order) - 1);
+				if (r || p->gfn < *done)
+					continue;
+				r = map_add(map, p->gfn, p->watch_gfn, p->order,
+					    VPROBE_BLOCK_FREE);
+				*done = p->gfn + (1UL << p->order);
+			}
+		}
+	}
+	return r;
+}
+
+/**
+ * vprobe_do_map() - VPROBE_IOC_MAP
+ * @vm: the VM
+ * @arg: see struct vprobe_map
+ *
+ * Context: process. Waits for a pass to end.
+ */
+int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
+{
+	struct map map = {
+		.blocks = u64_to_user_ptr(arg->blocks),
+		.room = arg->nr,
+	};
+	gfn_t done = 0;
+	int r;
+
+	if (arg->flags & ~VPROBE_MAP_ASK)
+		return -EINVAL;
+	r = mutex_lock_interruptible(&vm->pass_lock);
+	if (r)
+		return r;
+	if (arg->flags & VPROBE_MAP_ASK) {
+		r = may_pass(vm, &arg->reason);
+		if (!r) {
+			r = map_ask(vm, &map, &done);
+			arg->reason = pass_reason(r);
+		}
+	}
+	if (!r)
+		r = map_blks(vm, &map, &done, ULONG_MAX);
+	mutex_unlock(&vm->pass_lock);
+	arg->nr = map.nr;
+	return r;
+}

@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Virtual machines: attach, detach, and what becomes of one when its VMM dies.
+ *
+ * An attached VM holds a reference on the KVM VM, on the iommufds, and on the
+ * module. It stays attached until somebody detaches it or the VMM's address
+ * space goes away, whichever comes first; nobody has to keep /dev/vprobe open.
+ * The VMM's death is noticed by an MMU notifier, which runs before the VMM's
+ * files are closed; the rest is done by a work, as a notifier cannot unregister
+ * itself.
+ */
+#include <linux/file.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "vprobe.h"
+
+static DEFINE_MUTEX(vprobe_vms_lock);
+static DEFINE_XARRAY_ALLOC1(vprobe_vms);	/* vprobe_vms_lock */
+static u32 next_id = 1;				/* vprobe_vms_lock */
+static unsigned int nr_vms;			/* vprobe_vms_lock */
+static u64 generation;				/* vprobe_vms_lock */
+static struct workqueue_struct *vprobe_wq;
+DECLARE_WAIT_QUEUE_HEAD(vprobe_generation_wq);
+
+static void generation_bump(void)
+{
+	lockdep_assert_held(&vprobe_vms_lock);
+	WRITE_ONCE(generation, generation + 1);
+	wake_up_all(&vprobe_generation_wq);
+}
+
+/* Grows when a VM was attached or detached. Context: any. */
+u64 vprobe_generation(void)
+{
+	return READ_ONCE(generation);
+}
+
+unsigned int vprobe_nr_vms(void)
+{
+	return READ_ONCE(nr_vms);
+}
+
+/* Fill @ids with at most @room ids. Returns how many VMs there are. */
+unsigned int vprobe_vm_ids(u64 *ids, unsigned int room)
+{
+	struct vprobe_vm *vm;
+	unsigned long index;
+	unsigned int nr = 0;
+
+	mutex_lock(&vprobe_vms_lock);
+	xa_for_each(&vprobe_vms, index, vm) {
+		if (!vm->published)
+			continue;
+		if (nr < room)
+			ids[nr] = vm->id;
+		nr++;
+	}
+	mutex_unlock(&vprobe_vms_lock);
+	return nr;
+}
+
+static void vm_free(struct vprobe_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_iommufds; i++) {
+		if (!IS_ERR_OR_NULL(vm->puncher[i]))
+			iommufd_puncher_destroy(vm->puncher[i]);
+		iommufd_ctx_put(vm->ictx[i]);
+	}
+	vprobe_backings_put(vm->backings);
+	kvfree(vm->reports);
+	kvfree(vm->again);
+	xa_destroy(&vm->was_fired);
+	WARN_ON(!xa_empty(&vm->blocks) || !xa_empty(&vm->watches));
+	if (vm->mm)
+		mmdrop(vm->mm);
+	if (vm->kvm)
+		kvm_put_kvm(vm->kvm);
+	kfree(vm);
+}
+
+void vprobe_vm_put(struct vprobe_vm *vm)
+{
+	if (refcount_dec_and_test(&vm->ref)) {
+		vm_free(vm);
+		module_put(THIS_MODULE);
+	}
+}
+
+/* The VM with this id, with a reference, or NULL. */
+struct vprobe_vm *vprobe_vm_get(u64 id)
+{
+	struct vprobe_vm *vm = NULL;
+
+	if (id > U32_MAX)
+		return NULL;
+	mutex_lock(&vprobe_vms_lock);
+	vm = xa_load(&vprobe_vms, id);
+	if (vm && !vm->published)
+		vm = NULL;
+	if (vm)
+		refcount_inc(&vm->ref);
+	mutex_unlock(&vprobe_vms_lock);
+	return vm;
+}
+
+/* KVM wants the VMM's own mm, so this runs in a kernel thread that borrows it. */
+struct register_work {
+	struct work_struct work;
+	struct vprobe_vm *vm;
+	int r;
+};
+
+static void register_track(struct work_struct *work)
+{
+	struct register_work *rw = container_of(work, struct register_work,
+						work);
+	struct vprobe_vm *vm = rw->vm;
+	int idx;
+
+	kthread_use_mm(vm->mm);
+	/* It walks the memslots, and takes no lock that lets it. */
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	rw->r = kvm_page_track_register_notifier(vm->kvm, &vm->track);
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	kthread_unuse_mm(vm->mm);
+}
+
+static int vm_register_track(struct vprobe_vm *vm)
+{
+	struct register_work rw = { .vm = vm };
+
+	if (vprobe_should_fail(VPROBE_P_REGISTER))
+		return -ENOMEM;
+	vm->track.track_fault = vprobe_track_fault;
+	vm->track.track_paging_off = vprobe_track_paging_off;
+	vm->track.track_write = vprobe_track_write;
+	vm->track.track_remove_region = vprobe_track_remove_region;
+	INIT_WORK_ONSTACK(&rw.work, register_track);
+	queue_work(vprobe_wq, &rw.work);
+	flush_work(&rw.work);
+	destroy_work_on_stack(&rw.work);
+	return rw.r;
+}
+
+static void vm_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct vprobe_vm *vm = container_of(mn, struct vprobe_vm, mn);
+
+	/* Unregistering calls this as well, on behalf of a live mm. */
+	if (READ_ONCE(vm->detached))
+		return;
+	WRITE_ONCE(vm->dying, true);
+	refcount_inc(&vm->ref);
+	if (!queue_work(vprobe_wq, &vm->release_work))
+		refcount_dec(&vm->ref);
+}
+
+static const struct mmu_notifier_ops vm_mn_ops = {
+	.release = vm_mm_release,
+};
+
+/* Give everything back; may be tried again if that fails. */
+static int vm_give_back(struct vprobe_vm *vm)
+{
+	if (READ_ONCE(vm->dying)) {
+		vprobe_forget_all(vm);
+		return 0;
+	}
+	return vprobe_make_whole(vm);
+}
+
+/**
+ * vprobe_lock_pass() - take pass_lock, and have the running pass end for it
+ * @vm: the VM
+ *
+ * Context: process.
+ * Return: 0, or EINTR on a fatal signal.
+ */
+int vprobe_lock_pass(struct vprobe_vm *vm)
+{
+	int r;
+
+	atomic_inc(&vm->waiters);
+	r = mutex_lock_killable(&vm->pass_lock);
+	atomic_dec(&vm->waiters);
+	return r;
+}
+
+/* Queue a work that holds a reference on the VM, and puts it at its end. */
+void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
+		       unsigned long delay)
+{
+	refcount_inc(&vm->ref);
+	if (!queue_delayed_work(vprobe_wq, work, delay))
+		refcount_dec(&vm->ref);
+}
+
+static void vm_unregister(struct vprobe_vm *vm)
+{
+	mmu_notifier_unregister(&vm->mn, vm->mm);
+	kvm_page_track_unregister_notifier(vm->kvm, &vm->track);
+}
+
+/* Context: process. On an error the VM stays attached, and nothing is lost. */
+static int vm_detach(struct vprobe_vm *vm, u32 *reason)
+{
+	int r;
+
+	r = vprobe_lock_pass(vm);
+	if (r)
+		return r;
+	if (vm->detached) {
+		*reason = VPROBE_REASON_NO_VM;
+		r = -ENOENT;
+		goto out_unlock;
+	}
+	r = vm_give_back(vm);
+	if (r) {
+		*reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :
+					 VPROBE_REASON_BUSY;
+		goto out_unlock;
+	}
+	/* No pass, so no new blocks, from here on. */
+	WRITE_ONCE(vm->detached, true);
+	vprobe_drop_helper(vm);
+out_unlock:
+	mutex_unlock(&vm->pass_lock);
+	if (r)
+		return r;
+
+	vm_unregister(vm);
+	mutex_lock(&vprobe_vms_lock);
+	xa_erase(&vprobe_vms, vm->id);
+	WRITE_ONCE(nr_vms, nr_vms - 1);
+	generation_bump();
+	mutex_unlock(&vprobe_vms_lock);
+	vprobe_vm_put(vm);
+	return 0;
+}
+
+static void vm_release(struct work_struct *work)
+{
+	struct vprobe_vm *vm = container_of(work, struct vprobe_vm,
+					    release_work);
+	u32 reason;
+	int r;
+
+	/* Fails only if somebody else has detached it meanwhile. */
+	r = vm_detach(vm, &reason);
+	WARN_ON(r && r != -ENOENT);
+	vprobe_vm_put(vm);
+}
+
+static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	struct fd f = fdget(arg->kvm_fd);
+	int r = 0;
+
+	if (!fd_file(f) || !file_is_kvm(fd_file(f))) {
+		arg->reason = VPROBE_REASON_NOT_KVM;
+		r = -EINVAL;
+	} else {
+		vm->kvm = fd_file(f)->private_data;
+		if (!kvm_get_kvm_safe(vm->kvm)) {
+			vm->kvm = NULL;
+			arg->reason = VPROBE_REASON_DYING;
+			r = -ESRCH;
+		}
+	}
+	fdput(f);
+	if (r)
+		return r;
+	mmgrab(vm->kvm->mm);
+	vm->mm = vm->kvm->mm;
+	if (vm->kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
+	    vm->kvm->arch.has_protected_state) {
+		arg->reason = VPROBE_REASON_CONFIDENTIAL;
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* Two descriptors may be of the same iommufd. */
+static bool has_ictx(struct vprobe_vm *vm, struct iommufd_ctx *ictx)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_iommufds; i++)
+		if (vm->ictx[i] == ictx)
+			return true;
+	return false;
+}
+
+static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	bool absorb = !(arg->flags & VPROBE_ATTACH_STRAY_FAULT);
+	struct iommufd_ctx *ictx;
+	unsigned int n, i;
+	long r;
+
+	for (n = 0; n < arg->nr_iommufds; n++) {
+		ictx = iommufd_ctx_from_fd(arg->iommufds[n]);
+		if (IS_ERR(ictx)) {
+			arg->reason = VPROBE_REASON_NOT_IOMMUFD;
+			return -EINVAL;
+		}
+		if (has_ictx(vm, ictx)) {
+			iommufd_ctx_put(ictx);
+			continue;
+		}
+		i = vm->nr_iommufds++;
+		vm->ictx[i] = ictx;
+		vm->puncher[i] = vprobe_should_fail(VPROBE_P_PUNCHER) ?
+			ERR_PTR(-ENOMEM) :
+			iommufd_puncher_create(vm->ictx[i], vm->mm,
+					       vm->granule_shift, absorb);
+		if (IS_ERR(vm->puncher[i])) {
+			r = PTR_ERR(vm->puncher[i]);
+			arg->reason = r == -EDOM ?
+					      VPROBE_REASON_IOPTE_UNBOUNDED :
+					      VPROBE_REASON_NO_MEMORY;
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int vm_check_ram(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	vm->backings = vprobe_backings_get(vm);
+	if (IS_ERR(vm->backings)) {
+		int r = PTR_ERR(vm->backings);
+
+		vm->backings = NULL;
+		arg->reason = r == -ESRCH ? VPROBE_REASON_DYING :
+					    VPROBE_REASON_NO_MEMORY;
+		return r;
+	}
+	if (vm->backings->bytes < (1ULL << vm->granule_shift)) {
+		arg->reason = VPROBE_REASON_RAM_NOT_MEMFD;
+		return -EOPNOTSUPP;
+	}
+	vm->ram_bytes = vm->backings->bytes;
+	return 0;
+}
+
+static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
+{
+	struct vprobe_vm *vm;
+
+	if (vprobe_should_fail(VPROBE_P_ALLOC_VM))
+		return NULL;
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	if (!vm)
+		return NULL;
+	refcount_set(&vm->ref, 1);
+	mutex_init(&vm->pass_lock);
+	spin_lock_init(&vm->lock);
+	xa_init(&vm->blocks);
+	xa_init(&vm->watches);
+	xa_init(&vm->was_fired);
+	init_waitqueue_head(&vm->wq);
+	INIT_WORK(&vm->release_work, vm_release);
+	INIT_DELAYED_WORK(&vm->failsafe_work, vprobe_failsafe_work);
+	vm->mn.ops = &vm_mn_ops;
+	vm->pid = arg->pid;
+	vm->cid = arg->cid;
+	vm->flags = arg->flags;
+	vm->granule_shift = arg->granule_shift ?: 21;
+	vm->fill_timeout_ms = arg->fill_timeout_ms ?: 10000;
+	strscpy(vm->name, arg->name, sizeof(vm->name));
+	vm->reports = kvcalloc(VPROBE_REPORTS_MAX, sizeof(*vm->reports),
+			       GFP_KERNEL_ACCOUNT);
+	vm->again = kvcalloc(VPROBE_REPORTS_MAX, sizeof(*vm->again),
+			     GFP_KERNEL_ACCOUNT);
+	if (!vm->reports || !vm->again) {
+		vm_free(vm);
+		return NULL;
+	}
+	return vm;
+}
+
+static bool is_attached(struct kvm *kvm)
+{
+	struct vprobe_vm *vm;
+	unsigned long index;
+
+	xa_for_each(&vprobe_vms, index, vm)
+		if (vm->kvm == kvm)
+			return true;
+	return false;
+}
+
+/* Get an id, which keeps others from attaching the same VM. */
+static int vm_reserve_id(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	u32 id;
+	int r;
+
+	mutex_lock(&vprobe_vms_lock);
+	if (is_attached(vm->kvm)) {
+		arg->reason = VPROBE_REASON_ATTACHED;
+		r = -EEXIST;
+	} else {
+		/* Not used again soon: an operator may hold an old one. */
+		r = xa_alloc_cyclic(&vprobe_vms, &id, vm, XA_LIMIT(1, S32_MAX),
+				    &next_id, GFP_KERNEL);
+		if (r < 0)
+			arg->reason = VPROBE_REASON_NO_MEMORY;
+		else
+			vm->id = id;
+	}
+	mutex_unlock(&vprobe_vms_lock);
+	return min(r, 0);
+}
+
+/* Let KVM and the VMM's mm call us. */
+static int vm_register(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	int r;
+
+	if (!mmget_not_zero(vm->mm)) {
+		arg->reason = VPROBE_REASON_DYING;
+		return -ESRCH;
+	}
+	r = vm_register_track(vm);
+	if (!r) {
+		r = mmu_notifier_register(&vm->mn, vm->mm);
+		if (r)
+			kvm_page_track_unregister_notifier(vm->kvm, &vm->track);
+	}
+	if (r)
+		arg->reason = VPROBE_REASON_NO_MEMORY;
+	return r;
+}
+
+/*
+ * With a reference on the VM's mm until it is published: the VMM cannot die, and
+ * start the release of a VM that is half attached, before.
+ */
+static int vm_publish(struct vprobe_vm *vm, struct vprobe_attach *arg)
+{
+	int r;
+
+	r = vm_reserve_id(vm, arg);
+	if (r)
+		return r;
+	r = vm_register(vm, arg);
+
+	mutex_lock(&vprobe_vms_lock);
+	if (r) {
+		xa_erase(&vprobe_vms, vm->id);
+	} else {
+		__module_get(THIS_MODULE);
+		vm->published = true;
+		WRITE_ONCE(nr_vms, nr_vms + 1);
+		generation_bump();
+		arg->id = vm->id;
+	}
+	mutex_unlock(&vprobe_vms_lock);
+	if (r != -ESRCH)
+		mmput_async(vm->mm);
+	return r;
+}
+
+static int check_attach(struct vprobe_attach *arg)
+{
+	unsigned int shift = arg->granule_shift ?: 21;
+
+	if (arg->flags & ~VPROBE_ATTACH_STRAY_FAULT || arg->reserved ||
+	    arg->nr_iommufds > VPROBE_MAX_IOMMUFDS ||
+	    arg->fill_timeout_ms > INT_MAX)
+		return -EINVAL;
+	if (shift < PAGE_SHIFT + VPROBE_ORDER_MIN ||
+	    shift > PAGE_SHIFT + VPROBE_ORDER_MAX) {
+		arg->reason = VPROBE_REASON_GRANULE;
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/**
+ * vprobe_attach() - VPROBE_IOC_ATTACH
+ * @arg: see struct vprobe_attach
+ *
+ * Context: process.
+ * Return: 0, or an errno with @arg->reason set.
+ */
+int vprobe_attach(struct vprobe_attach *arg)
+{
+	struct vprobe_vm *vm;
+	int r;
+
+	r = check_attach(arg);
+	if (r)
+		return r;
+	vm = vm_alloc(arg);
+	if (!vm) {
+		arg->reason = VPROBE_REASON_NO_MEMORY;
+		return -ENOMEM;
+	}
+	r = vm_take_kvm(vm, arg);
+	if (!r)
+		r = vm_check_ram(vm, arg);
+	if (!r)
+		r = vm_take_iommufds(vm, arg);
+	if (!r)
+		r = vm_publish(vm, arg);
+	if (r)
+		vm_free(vm);
+	return r;
+}
+
+/**
+ * vprobe_detach() - VPROBE_IOC_DETACH
+ * @arg: see struct vprobe_detach
+ *
+ * Context: process.
+ * Return: 0; ENOENT; ENOMEM or EBUSY if not everything could be given back, the
+ * VM then stays attached.
+ */
+int vprobe_detach(struct vprobe_detach *arg)
+{
+	struct vprobe_vm *vm = vprobe_vm_get(arg->id);
+	int r;
+
+	if (!vm) {
+		arg->reason = VPROBE_REASON_NO_VM;
+		return -ENOENT;
+	}
+	r = vm_detach(vm, &arg->reason);
+	vprobe_vm_put(vm);
+	return r;
+}
+
+/* A VM that is short of memory has others give theirs back. */
+static struct squeeze {
+	struct work_struct work;
+	atomic64_t bytes;
+	u64 except;
+} squeeze;
+
+/* How long one VM may be asked, so that a slow one does not keep the others. */
+#define SQUEEZE_MS	2000
+
+static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
+{
+	struct vprobe_reclaim arg = { .target = want };
+
+	if (!mutex_trylock(&vm->pass_lock))
+		return 0;
+	vprobe_reclaim_locked(vm, &arg, (jiffies +
+					 msecs_to_jiffies(SQUEEZE_MS)) | 1);
+	mutex_unlock(&vm->pass_lock);
+	return arg.taken;
+}
+
+static struct vprobe_vm *next_vm(unsigned long *id)
+{
+	struct vprobe_vm *vm;
+
+	mutex_lock(&vprobe_vms_lock);
+	do {
+		++*id;
+		vm = xa_find(&vprobe_vms, id, ULONG_MAX, XA_PRESENT);
+	} while (vm && !vm->published);
+	if (vm)
+		refcount_inc(&vm->ref);
+	mutex_unlock(&vprobe_vms_lock);
+	return vm;
+}
+
+static void squeeze_work(struct work_struct *work)
+{
+	u64 want = atomic64_xchg(&squeeze.bytes, 0);
+	struct vprobe_vm *vm;
+	unsigned long id = 0;
+
+	while (want && (vm = next_vm(&id))) {
+		if (vm->id != READ_ONCE(squeeze.except))
+			want -= min(want, squeeze_vm(vm, want));
+		vprobe_vm_put(vm);
+	}
+}
+
+/**
+ * vprobe_squeeze_others() - a fill found no memory: take some elsewhere
+ * @vm: the VM that needs it, and is spared
+ * @bytes: how much
+ *
+ * Context: process. Does not wait.
+ */
+void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes)
+{
+	WRITE_ONCE(squeeze.except, vm->id);
+	atomic64_add(bytes, &squeeze.bytes);
+	queue_work(vprobe_wq, &squeeze.work);
+}
+
+int vprobe_vm_init(void)
+{
+	INIT_WORK(&squeeze.work, squeeze_work);
+	vprobe_wq = alloc_workqueue("vprobe", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return vprobe_wq ? 0 : -ENOMEM;
+}
+
+/* No VM is attached: each of them holds the module. */
+void vprobe_vm_exit(void)
+{
+	destroy_workqueue(vprobe_wq);
+	xa_destroy(&vprobe_vms);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the vprobe module share.
+ *
+ * main.c     /dev/vprobe
+ * vm.c       attach, detach, and what becomes of a VM when its VMM dies
+ * block.c    the blocks of a VM and their states; the locks are described there
+ * watch.c    what KVM calls: a guest touched something, a vCPU was reset
+ * reclaim.c  one pass: ask the helper, arm, ask again, punch, drop
+ * fill.c     give a block back
+ * backing.c  the memfd behind guest memory
+ * helper.c   the KVM BPF hook: runs helpers, has their kfuncs
+ * inject.c   failure injection
+ * stat.c     counters
+ */
+#ifndef _VPROBE_H
+#define _VPROBE_H
+
+#include <linux/iommufd.h>
+#include <linux/kvm_host.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <asm/kvm_page_track.h>
+
+#include "vprobe_helper.h"
+#include <vprobe.h>
+
+struct bpf_prog;
+
+/* Blocks that go through one TLB flush and one punch together. */
+#define VPROBE_BATCH		32
+/*
+ * How long a vCPU sleeps at a time in a fault. KVM's SRCUs are held meanwhile,
+ * so it goes back to the guest's fault, and past KVM's signal checks, after it.
+ */
+#define VPROBE_SLICE_MS		20
+
+/* Counters that only grow; the names are those of struct vprobe_stat. */
+enum vprobe_counter {
+	VPROBE_C_TAKEN_BYTES,
+	VPROBE_C_TAKEN_BLOCKS,
+	VPROBE_C_ARMED,
+	VPROBE_C_FIRED,
+	VPROBE_C_FIRED_IDLE,
+	VPROBE_C_FILLS,
+	VPROBE_C_FILL_BYTES,
+	VPROBE_C_FILLS_VCPU,
+	VPROBE_C_FILLS_READ,
+	VPROBE_C_FILLS_UNDO,
+	VPROBE_C_FILL_WAITS,
+	VPROBE_C_FILL_TIMEOUTS,
+	VPROBE_C_FAILSAFES,
+	VPROBE_C_REPOPULATED,
+	VPROBE_C_EMULATED,
+	VPROBE_C_PASSES,
+	VPROBE_C_HELPER_RUNS,
+	VPROBE_C_HELPER_NS,
+	VPROBE_C_HELPER_ERRORS,
+	VPROBE_C_TLB_FLUSHES,
+	__VPROBE_C_MAX,
+};
+
+/* A piece of guest-physical memory with one file behind it. */
+struct vprobe_backing {
+	gfn_t gfn;
+	unsigned long npages;
+	unsigned long uaddr;
+	struct file *file;
+	pgoff_t pgoff;		/* in 4 KiB pages, for hugetlbfs as well */
+};
+
+struct vprobe_backings {
+	unsigned int nr;
+	unsigned int max;
+	u64 bytes;
+	struct vprobe_backing b[];
+};
+
+/* Internal states, in the order of DESIGN's picture; see block.c. */
+enum vprobe_state {
+	VPROBE_ARMING,
+	VPROBE_WATCHED,
+	VPROBE_RECLAIMING,
+	VPROBE_HOLE,
+	VPROBE_FILLING,
+	VPROBE_GONE,
+};
+
+struct vprobe_blk {
+	refcount_t ref;
+	struct rcu_head rcu;
+	gfn_t gfn;
+	gfn_t watch_gfn;
+	u8 order;
+	u8 state;		/* enum vprobe_state */
+	bool fired;		/* the guest wants it: do not go on */
+	bool armed;		/* the watch is write-tracked */
+	bool confirmed;		/* reported free after arming */
+	bool punched;		/* holes[] exist in iommufd */
+	bool taken;		/* may not be whole: RECLAIMING and after */
+	bool fill_last;		/* a vCPU must not go on before all others */
+	unsigned long uaddr;
+	struct file *file;
+	pgoff_t pgoff;
+	/* jiffies when a fill failed first and last; 0 if none did */
+	unsigned long wait_since;
+	unsigned long wait_last;
+	bool wait_counted;
+	struct iommufd_hole holes[];	/* vm->nr_iommufds */
+};
+
+struct vprobe_helper {
+	struct bpf_prog *prog;
+	u32 layout_len;
+	u8 layout[];
+};
+
+/* A free block, as a helper reports it. */
+struct vprobe_report {
+	gfn_t gfn;
+	gfn_t watch_gfn;
+	u32 order;
+};
+
+struct vprobe_vm {
+	refcount_t ref;
+	u64 id;
+	struct kvm *kvm;
+	struct mm_struct *mm;		/* == kvm->mm, mmgrab()bed */
+	struct kvm_page_track_notifier_node track;
+	struct mmu_notifier mn;
+	struct work_struct release_work;
+	u32 pid;
+	u32 cid;
+	u32 flags;
+	u32 granule_shift;
+	u32 fill_timeout_ms;
+	char name[VPROBE_NAME_LEN];
+	u32 nr_iommufds;
+	struct iommufd_ctx *ictx[VPROBE_MAX_IOMMUFDS];
+	struct iommufd_puncher *puncher[VPROBE_MAX_IOMMUFDS];
+
+	struct mutex pass_lock;
+	struct vprobe_helper *helper;	/* pass_lock */
+	struct vprobe_backings *backings;	/* pass_lock */
+	/* pass_lock; VPROBE_REPORTS_MAX each */
+	struct vprobe_report *reports;
+	struct vprobe_report *again;
+	bool detached;			/* pass_lock */
+	bool published;			/* vprobe_vms_lock */
+	atomic_t waiters;		/* for pass_lock: the pass shall end */
+
+	spinlock_t lock;
+	struct xarray blocks;
+	struct xarray watches;
+	struct xarray was_fired;
+	wait_queue_head_t wq;
+	unsigned long nr_blocks;	/* lock; read without it */
+	unsigned long nr_holes;		/* lock */
+	u64 hole_bytes;			/* lock */
+	unsigned long nr_watches;	/* lock */
+	u64 ram_bytes;
+	unsigned long region_gen;	/* lock; memslots that went away */
+	unsigned long pass_gen;		/* lock; region_gen as the pass saw it */
+	bool failsafe;			/* all holes shall be filled, now */
+	unsigned long failsafe_left;	/* lock; least blocks since it began, */
+	unsigned long failsafe_since;	/* lock; and when it came to that */
+	int failsafe_errno;		/* of its last step */
+	struct delayed_work failsafe_work;
+	bool dying;			/* the VMM's mm is gone */
+	int stop_errno;			/* a fill hit its limit */
+
+	atomic64_t counter[__VPROBE_C_MAX];
+	atomic64_t refused[__VPROBE_REASON_MAX];
+	atomic64_t fill_us[VPROBE_FILL_BUCKETS];
+};
+
+static inline u64 vprobe_blk_bytes(const struct vprobe_blk *blk)
+{
+	return PAGE_SIZE << blk->order;
+}
+
+static inline unsigned long vprobe_blk_pages(const struct vprobe_blk *blk)
+{
+	return 1UL << blk->order;
+}
+
+/* stat.c */
+static inline void vprobe_count(struct vprobe_vm *vm, enum vprobe_counter c)
+{
+	atomic64_inc(&vm->counter[c]);
+}
+
+static inline void vprobe_add(struct vprobe_vm *vm, enum vprobe_counter c,
+			      u64 n)
+{
+	atomic64_add(n, &vm->counter[c]);
+}
+
+static inline void vprobe_refuse(struct vprobe_vm *vm, enum vprobe_reason r)
+{
+	atomic64_inc(&vm->refused[r]);
+}
+
+void vprobe_count_fill(struct vprobe_vm *vm, u64 ns);
+void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat);
+
+/* vm.c */
+int vprobe_attach(struct vprobe_attach *arg);
+int vprobe_detach(struct vprobe_detach *arg);
+struct vprobe_vm *vprobe_vm_get(u64 id);
+void vprobe_vm_put(struct vprobe_vm *vm);
+unsigned int vprobe_vm_ids(u64 *ids, unsigned int room);
+unsigned int vprobe_nr_vms(void);
+u64 vprobe_generation(void);
+int vprobe_lock_pass(struct vprobe_vm *vm);
+void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
+		       unsigned long delay);
+void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
+extern wait_queue_head_t vprobe_generation_wq;
+int vprobe_vm_init(void);
+void vprobe_vm_exit(void);
+
+/* block.c */
+struct vprobe_blk *vprobe_blk_create(struct vprobe_vm *vm,
+				     const struct vprobe_report *report,
+				     const struct vprobe_backing *backing);
+struct vprobe_blk *vprobe_blk_at(struct vprobe_vm *vm, gfn_t gfn);
+struct vprobe_blk *vprobe_blk_watching(struct vprobe_vm *vm, gfn_t gfn);
+struct vprobe_blk *vprobe_blk_next(struct vprobe_vm *vm, gfn_t *gfn,
+				   gfn_t last);
+void vprobe_blk_put(struct vprobe_blk *blk);
+bool vprobe_blk_move(struct vprobe_vm *vm, struct vprobe_blk *blk,
+		     enum vprobe_state from, enum vprobe_state to);
+bool vprobe_blk_move_unless_fired(struct vprobe_vm *vm, struct vprobe_blk *blk,
+				  enum vprobe_state from, enum vprobe_state to);
+void vprobe_blk_release(struct vprobe_vm *vm, struct vprobe_blk *blk);
+void vprobe_blk_wait(struct vprobe_vm *vm, struct vprobe_blk *blk,
+		     enum vprobe_state state);
+
+/* watch.c */
+int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
+		       struct kvm_page_track_notifier_node *node);
+int vprobe_track_paging_off(struct kvm_vcpu *vcpu,
+			    struct kvm_page_track_notifier_node *node);
+void vprobe_track_write(gpa_t gpa, const u8 *new, int bytes,
+			struct kvm_page_track_notifier_node *node);
+void vprobe_track_remove_region(gfn_t gfn, unsigned long npages,
+				struct kvm_page_track_notifier_node *node);
+
+/* fill.c */
+enum vprobe_fill_why {
+	VPROBE_FILL_VCPU,
+	VPROBE_FILL_READ,
+	VPROBE_FILL_UNDO,
+	VPROBE_FILL_FAILSAFE,
+	VPROBE_FILL_OTHER,
+};
+
+int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
+		    enum vprobe_fill_why why);
+int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
+		     enum vprobe_fill_why why, u64 *filled);
+bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
+int vprobe_make_whole(struct vprobe_vm *vm);
+void vprobe_failsafe_start(struct vprobe_vm *vm);
+bool vprobe_failsafe_step(struct vprobe_vm *vm);
+bool vprobe_failsafe_stuck(struct vprobe_vm *vm);
+void vprobe_failsafe_work(struct work_struct *work);
+void vprobe_forget_all(struct vprobe_vm *vm);
+bool vprobe_reserve_use(unsigned long npages);
+void vprobe_reserve_init(void);
+void vprobe_reserve_exit(void);
+
+/* reclaim.c */
+int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg);
+int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			  unsigned long deadline);
+int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg);
+
+/* backing.c */
+struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm);
+void vprobe_backings_put(struct vprobe_backings *backings);
+const struct vprobe_backing *
+vprobe_backing_at(const struct vprobe_backings *backings, gfn_t gfn);
+struct folio *vprobe_backing_folio(const struct vprobe_backings *backings,
+				   gfn_t gfn, void **addr);
+int vprobe_backing_check(struct vprobe_blk *blk);
+int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk);
+int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk);
+bool vprobe_backing_present(struct vprobe_blk *blk);
+
+/* helper.c */
+int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
+void vprobe_drop_helper(struct vprobe_vm *vm);
+int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
+	       struct vprobe_report *reports, unsigned int *nr);
+int vprobe_helper_init(void);
+
+/* inject.c */
+enum vprobe_point {
+	VPROBE_P_ALLOC_VM,
+	VPROBE_P_ALLOC_BLOCK,
+	VPROBE_P_ALLOC_INDEX,
+	VPROBE_P_ALLOC_HELPER,
+	VPROBE_P_ALLOC_BACKING,
+	VPROBE_P_PUNCHER,
+	VPROBE_P_REGISTER,
+	VPROBE_P_ARM,
+	VPROBE_P_ASK_AGAIN,
+	VPROBE_P_PUNCH,
+	VPROBE_P_PIN_CHECK,
+	VPROBE_P_DROP,
+	VPROBE_P_POPULATE,
+	VPROBE_P_FILL_IOMMU,
+	__VPROBE_P_MAX,
+};
+
+bool vprobe_should_fail(enum vprobe_point point);
+void vprobe_inject_init(void);
+void vprobe_inject_exit(void);
+
+#endif
