@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# What vprobe and vprobed print and return, with the device of fakedev.c in
+# the place of the module. $O is the build folder. TAP.
+count=0 bad=0
+
+# shellcheck disable=SC2317 # is() and json() call it
+vprobe() {
+	LD_PRELOAD=$O/tests/fakedev.so "$O/vprobe/vprobe" "$@"
+}
+
+# is WHAT CODE PATTERN COMMAND...: exit code and a line of output
+is() {
+	local what=$1 code=$2 pattern=$3 out got
+	shift 3
+	out=$("$@" 2>&1 </dev/null)
+	got=$?
+	count=$((count + 1))
+	if [ $got = "$code" ] && grep -qE -- "$pattern" <<<"$out"; then
+		echo "ok $count - $what"
+		return
+	fi
+	bad=1
+	echo "not ok $count - $what"
+	echo "# exit code $got, want $code, with a line like: $pattern"
+	while read -r line; do echo "#   $line"; done <<<"$out"
+}
+
+# json WHAT CODE EXPRESSION COMMAND...: a Python expression over document d
+json() {
+	local what=$1 code=$2 expr=$3 out got
+	shift 3
+	out=$("$@" 2>/dev/null </dev/null)
+	got=$?
+	count=$((count + 1))
+	if [ $got = "$code" ] && python3 -c "
+import json, sys
+d = json.load(sys.stdin)
+sys.exit(not ($expr))" <<<"$out"; then
+		echo "ok $count - $what"
+		return
+	fi
+	bad=1
+	echo "not ok $count - $what"
+	echo "# exit code $got, want $code, and that $expr of:"
+	while read -r line; do echo "#   $line"; done <<<"$out"
+}
+
+is 'no command' 2 'which command' vprobe
+is 'an unknown command' 2 'no command "steal"' vprobe steal
+is 'help' 0 'free-map' vprobe --help
+for c in ls attach detach stat reclaim fill free-map helper version; do
+	is "help of $c" 0 "Usage: vprobe $c" vprobe $c --help
+	is "an unknown option of $c" 2 'unrecognized option' vprobe $c --nope
+done
+
+is 'ls' 0 '^ +1 +web +101 +3 +ready +1.0 GiB +768.0 MiB' vprobe ls
+json 'ls --json' 0 'len(d) == 2 and d[1]["name"] == "db" and
+	d[0]["hole_bytes"] == 3 << 28' vprobe ls --json
+json '--json before the command' 0 'len(d) == 2' vprobe --json ls
+is 'ls of something' 2 'Too many arguments' vprobe ls x
+
+is 'stat by id' 0 'RAM +1.0 GiB' vprobe stat 1
+is 'stat by name' 0 'pinned +77' vprobe stat web
+is 'stat by pid' 0 '^name +db' vprobe stat pid:102
+is 'stat of all' 0 '^name +db' vprobe stat
+is 'the histogram' 0 '^  4 +7 +2' vprobe stat web
+json 'stat --json' 0 'd["fills"]["histogram_us"][3] ==
+	{"from": 8, "to": 15, "count": 3} and d["refused"]["pinned"] == 77 and
+	d["watches"]["fired"] == 1007 and d["helper"]["runs"] == 1020' \
+	vprobe stat --json 1
+json 'stat --json of all' 0 '[v["id"] for v in d] == [1, 2]' vprobe stat --json
+json 'every counter is shown once' 0 'len(set(
+	[d["memory"][k] for k in ("holes", "taken_bytes", "taken_blocks",
+		"passes", "repopulated")] +
+	list(d["watches"].values()) + list(d["helper"].values()) +
+	[v for k, v in d["fills"].items() if k != "histogram_us"])) == 24' \
+	vprobe --json stat 1
+
+is 'stat of no VM' 1 'no attached VM has the id 9.*pid:9' vprobe stat 9
+is 'stat of no name' 1 'no attached VM has the name "x"' vprobe stat x
+is 'stat of no pid' 1 'has the process id "5"' vprobe stat pid:5
+is 'stat of nonsense' 1 'is no VM' vprobe stat pid:x
+json 'an error in JSON' 1 'd["reason"] == "no-vm" and d["errno"] == 2' \
+	vprobe --json stat 9
+
+is 'reclaim all' 0 'took 5.0 MiB in 2 blocks.*7.0 MiB' vprobe reclaim web all
+json 'reclaim SIZE' 0 'd["taken_bytes"] == 3 << 29 and not d["interrupted"]' \
+	vprobe reclaim 1 1.5G --json
+is 'reclaim nothing' 2 'how much' vprobe reclaim web
+is 'reclaim what' 2 '"lots" is no size' vprobe reclaim web lots
+is 'reclaim 0' 2 'zero or too large' vprobe reclaim web 0
+is 'reclaim without a helper' 1 'registered no helper' vprobe reclaim db all
+is 'reclaim of nobody' 2 'which VM' vprobe reclaim
+
+is 'fill' 0 'gave 768.0 MiB back' vprobe fill web
+json 'fill --json' 0 'd["filled_bytes"] == 3 << 28' vprobe fill web 4M --json
+
+is 'free-map' 0 '^0x400000 +4.0 MiB +hole +0x0' vprobe free-map 1
+is 'free-map --ask' 0 '^free +1 +4.0 MiB' vprobe free-map 1 --ask
+json 'free-map --json' 0 'len(d["blocks"]) == 3 and
+	d["blocks"][2]["gpa"] == 3 << 22 and
+	d["summary"][3] == {"state": "hole", "blocks": 2, "bytes": 8 << 20}' \
+	vprobe --json free-map 1 -a
+json 'free-map --summary' 0 '"blocks" not in d' vprobe --json free-map 1 -s
+
+is 'helper show' 0 'helper registered +yes' vprobe helper show web
+is 'helper remove' 0 'removed the helper of VM 1' vprobe helper remove web
+is 'helper remove of none' 1 'has no helper' vprobe helper remove db
+is 'helper what' 2 'show or remove' vprobe helper steal web
+
+is 'detach' 0 'detached VM 1' vprobe detach web
+json 'detach all' 0 'd["detached"] == [1, 2]' vprobe detach all --json
+is 'detach of nothing' 1 'no attached VM' vprobe detach 9
+
+is 'attach of no process' 1 'no process 2147483600' vprobe attach 2147483600
+is 'attach of no VMM' 1 'not a VMM' vprobe attach $$
+is 'attach of no number' 2 'is no number' vprobe attach qemu
+is 'attach of -1' 2 'unknown option|invalid option|is no number' \
+	vprobe attach -1
+is 'attach with an odd granule' 2 'not a power of two' \
+	vprobe attach $$ --granule 3M
+is 'attach with a tiny granule' 2 'not a power of two' \
+	vprobe attach $$ --granule 4K
+is 'attach with another stray' 2 'absorb or fault' \
+	vprobe attach $$ --stray ignore
+is "attach with the host's context id" 2 '3 or more' vprobe attach $$ --cid 2
+is 'attach with a long name' 2 'longer than 31' \
+	vprobe attach $$ --name 01234567890123456789012345678901
+is 'attach with no time-out' 2 'at least 1 ms' \
+	vprobe attach $$ --fill-timeout 0
+
+is 'version' 0 'module usable +yes' vprobe version
+FAKE_VPROBE=absent is 'no module' 1 'modprobe vprobe' vprobe ls
+FAKE_VPROBE=absent is 'version without a module' 0 'module usable +no' \
+	vprobe version
+FAKE_VPROBE=forbidden is 'no permission' 1 'run as root' vprobe ls
+FAKE_VPROBE=forbidden json 'no permission in JSON' 1 'd["errno"] == 13' \
+	vprobe --json ls
+
+# The hostile list, as far as admission has to refuse it.
+while read -r file stage text; do
+	case $stage in
+	admission) is "$file" 1 "$text" "$O/vprobed/vprobed" --check \
+		"$O/hostile/$file" ;;
+	*) is "$file passes admission" 0 'admitted' "$O/vprobed/vprobed" \
+		--check "$O/hostile/$file" ;;
+	esac
+done < "$O/hostile/expected"
+is 'check of no file' 1 'cannot open' "$O/vprobed/vprobed" --check /nonexistent
+is 'vprobed with an argument' 2 'unexpected' "$O/vprobed/vprobed" x
+is 'vprobed on port 0' 2 'is no vsock port' "$O/vprobed/vprobed" --port 0
+
+echo "1..$count"
+exit $bad

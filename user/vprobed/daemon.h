@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The loader's process: loop, workers, talker. */
+#ifndef VPROBED_DAEMON_H
+#define VPROBED_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/**
+ * struct options - what the operator asked for
+ * @runtime_dir: where the talker's root directory is made and removed again
+ * @user: whom the talker becomes
+ * @uid: of that user
+ * @gid: of that user
+ * @port: vsock port
+ * @verbose: also log what is no news
+ * @no_seccomp: do not filter the talker's system calls
+ * @oneshot_file: one message to handle instead of serving, or NULL
+ * @vm: VM of that message, or NULL: only load it
+ */
+struct options {
+	const char *runtime_dir;
+	const char *user;
+	uid_t uid;
+	gid_t gid;
+	uint32_t port;
+	bool verbose;
+	bool no_seccomp;
+	const char *oneshot_file;
+	const char *vm;
+};
+
+/* Return: exit code */
+int daemon_run(const struct options *opt);
+
+/**
+ * spawn_talker() - start a talker, with nothing of this process in its memory
+ * @opt: options
+ * @listen_fd: listening socket, or -1
+ * @conn_fd: one connection, or -1
+ * @loader_fd: out: this end of the socket pair
+ *
+ * Return: its pid or a negative errno
+ */
+pid_t spawn_talker(const struct options *opt, int listen_fd, int conn_fd,
+		   int *loader_fd);
+
+/**
+ * talker_main() - what the new process does
+ * @arg: as spawn_talker() made it
+ *
+ * Return: exit code
+ */
+int talker_main(const char *arg);
+
+#endif
