@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Everything is built and tested in a Debian 13 build root under
+# $(XDG_CACHE_HOME:-~/.cache)/vprobe, with the kernels and root file systems
+# of the testbed beside it. `make help` lists what can be made.
+
+BED	:= tests/testbed
+JOBS	:= $(shell nproc)
+DESTDIR	?= /
+
+# Run make in a folder, in the build root, with a host kernel as /kernel.
+in_root	= $(BED)/enter -b "$$(kern/build-kernel $(1)):/kernel" \
+	make --no-print-directory -j$(JOBS)
+folders	:= bpf guest user
+
+help:
+	@echo 'make demo            build all, boot, show a guest give memory back'
+	@echo 'make check           build all, run all tests'
+	@echo 'make check T=NAME    only tests/NAME.bats (several: T="a b")'
+	@echo 'make check-debug     the same on a kernel with lockdep, KASAN, kmemleak'
+	@echo 'make check-selftests the kernel'"'"'s KVM and IOMMUFD selftests, patched'
+	@echo '                     and unpatched'
+	@echo 'make lint            shellcheck, checkpatch, codespell'
+	@echo 'make shell           a shell on the testbed'"'"'s host (F=debug: debug kernel)'
+	@echo 'make all             build only'
+	@echo 'make install         copy what was built to DESTDIR (default: /)'
+	@echo 'make clean           remove build/'
+	@echo 'make clean-cache     remove the build root, kernels and images, too'
+	@echo
+	@echo 'As root. The first run takes about 20 minutes on two cores.'
+
+all: setup modules-plain $(folders) guest-image host-tools
+
+setup:
+	@$(BED)/setup
+	@mkdir -p build/dist
+
+# The host kernel and all that is built from it.
+kernel-%: setup
+	@kern/build-kernel $* >/dev/null
+
+modules-%: kernel-%
+	@[ ! -e kern/vprobe/Kbuild ] || $(call in_root,$*) -C /src/kern \
+		O=/src/build/kern/$* DESTDIR=/src/build/dist install
+
+vmlinux: kernel-plain
+	@$(call in_root,plain) -C /src/vmlinux O=/src/build/vmlinux all
+
+$(folders): vmlinux
+	@[ ! -e $@/Makefile ] || $(call in_root,plain) -C /src/$@ \
+		O=/src/build/$@ DESTDIR=/src/build/dist install
+
+guest user: bpf
+
+guest-image: guest
+	@$(call in_root,plain) -C /src/tests/guest O=/src/build/tests \
+		DIST=/src/build/dist all
+
+# What the tests run on the testbed's host.
+host-tools: vmlinux
+	@[ ! -e tests/host/Makefile ] || $(call in_root,plain) \
+		-C /src/tests/host O=/src/build/tests/host all
+
+images: setup
+	@$(BED)/l1root >/dev/null
+	@$(BED)/l2guests >/dev/null
+
+check: all images
+	@tests/run -u $(T)
+
+check-debug: all modules-debug images
+	@tests/run -f debug $(T)
+
+check-selftests: all images
+	@tests/selftests
+
+# Builds by itself: a build that fails is to be its last line, too.
+demo:
+	@tests/demo
+
+lint: setup
+	@$(call in_root,plain) -C /src/tests lint
+
+F ?= plain
+shell: all modules-$(F) images
+	@$(BED)/l1 -f $(F) -o build/out/shell
+
+install:
+	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
+	cp -a build/dist/. $(DESTDIR)
+
+clean:
+	rm -rf build
+
+clean-cache: clean
+	@$(BED)/clean-cache
+
+.PHONY: help all setup vmlinux $(folders) guest-image host-tools images check check-debug \
+	check-selftests demo lint shell install clean clean-cache

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guestmem: what is behind a guest's memory, seen from the host, through the
+ * memfd and without changing anything.
+ *
+ *	guestmem PID resident OFFSET LENGTH	bytes that have memory
+ *	guestmem PID nonzero OFFSET LENGTH	bytes that are not zero
+ *
+ * PID is a QEMU with memory-backend-memfd; OFFSET is one in the memfd, which
+ * for guests of less than 2 GiB is a guest-physical address.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void fail(const char *what, const char *on)
+{
+	fprintf(stderr, "guestmem: cannot %s %s: %s\n", what, on,
+		strerror(errno));
+	exit(2);
+}
+
+static int open_memfd(const char *pid)
+{
+	char path[300], link[256];
+	struct dirent *de;
+	ssize_t n;
+	DIR *dir;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		fail("open", path);
+	while ((de = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%s/fd/%.20s", pid,
+			 de->d_name);
+		n = readlink(path, link, sizeof(link) - 1);
+		if (n < 0)
+			continue;
+		link[n] = 0;
+		if (strncmp(link, "/memfd:memory-backend-memfd", 27))
+			continue;
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			fail("open", path);
+		closedir(dir);
+		return fd;
+	}
+	errno = ENOENT;
+	fail("find the memfd of process", pid);
+	return -1;
+}
+
+static uint64_t resident(int fd, off_t from, off_t end)
+{
+	uint64_t bytes = 0;
+	off_t hole;
+
+	while (from < end) {
+		from = lseek(fd, from, SEEK_DATA);
+		if (from < 0 || from >= end)
+			break;
+		hole = lseek(fd, from, SEEK_HOLE);
+		if (hole < 0)
+			fail("look for holes in", "the memfd");
+		if (hole > end)
+			hole = end;
+		bytes += (uint64_t)(hole - from);
+		from = hole;
+	}
+	return bytes;
+}
+
+/* read() of a hole in a memfd gives zeros and allocates nothing. */
+static uint64_t nonzero(int fd, off_t from, off_t end)
+{
+	static uint8_t buf[1 << 16];
+	uint64_t bytes = 0;
+	ssize_t n, i;
+
+	while (from < end) {
+		size_t want = sizeof(buf);
+
+		if ((off_t)want > end - from)
+			want = (size_t)(end - from);
+		n = pread(fd, buf, want, from);
+		if (n <= 0)
+			fail("read", "the memfd");
+		for (i = 0; i < n; i++)
+			bytes += buf[i] != 0;
+		from += n;
+	}
+	return bytes;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t bytes;
+	off_t from, end;
+	int fd;
+
+	if (argc != 5 || (strcmp(argv[2], "resident") &&
+			  strcmp(argv[2], "nonzero"))) {
+		fprintf(stderr,
+			"usage: guestmem PID resident|nonzero OFFSET LENGTH\n");
+		return 2;
+	}
+	fd = open_memfd(argv[1]);
+	from = strtoll(argv[3], NULL, 0);
+	end = from + strtoll(argv[4], NULL, 0);
+	if (!strcmp(argv[2], "resident"))
+		bytes = resident(fd, from, end);
+	else
+		bytes = nonzero(fd, from, end);
+	printf("%llu\n", (unsigned long long)bytes);
+	return 0;
+}

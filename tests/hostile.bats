@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Hostile registrations: each is refused with its reason, and changes nothing.
+# The messages and the reasons come from user/tests/mkhostile.c.
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+HOSTILE=/run/hostile
+
+setup_file() {
+	host_log_clean
+	mkdir -p $HOSTILE
+	/vprobe/build/user/tests/mkhostile $HOSTILE
+	vprobed_start
+	vprobe_vm a smp=2
+}
+
+teardown_file() {
+	vm_kill_all
+}
+
+# Only those that are to be refused by STAGE: "FILE TEXT" per line.
+by() { awk -v s="$1" '$2 == s { $2 = ""; print }' $HOSTILE/expected; }
+
+# The helper that the guest registered at boot is in use, as before.
+unchanged() {
+	[ "$(vstat a state)" = ready ]
+	taken=$(reclaim_quiet a)
+	[ "$taken" -ge $((500 << 20)) ]
+	vprobe fill a all
+	no_trace a
+	errors=$(vstat a helper.errors)
+	[ "$errors" = 0 ]
+}
+
+# each_refused STAGE PREFIX [ARG]...: by vprobed, of those meant for STAGE
+each_refused() {
+	while read -r file text; do
+		refused_with 1 "$2$text" \
+			vprobed --oneshot-file "$HOSTILE/$file" "${@:3}"
+	done < <(by "$1")
+}
+
+@test "admission refuses each with its reason, without any rights" {
+	[ "$(by admission | wc -l)" -ge 7 ]
+	while read -r file text; do
+		refused_with 1 "$text" setpriv --reuid=nobody --regid=nogroup \
+			--clear-groups --no-new-privs \
+			vprobed --check "$HOSTILE/$file"
+	done < <(by admission)
+	vprobed --check $HOSTILE/honest.msg
+}
+
+@test "vprobed refuses the same, for a VM" {
+	each_refused admission '' --vm a
+	unchanged
+}
+
+@test "the kernel's verifier refuses each with its reason" {
+	[ "$(by verifier | wc -l)" -ge 4 ]
+	each_refused verifier 'verifier: .*'
+	each_refused verifier 'verifier: .*' --vm a
+	unchanged
+}
+
+@test "the module refuses a helper that writes outside its results" {
+	[ "$(by module | wc -l)" -ge 1 ]
+	each_refused module '' --vm a
+	unchanged
+}
+
+# in_guest FILE: put it there as /run/FILE
+in_guest() {
+	guest_run a "echo $(base64 -w0 < "$1") | base64 -d > /run/$(basename "$1")"
+}
+
+@test "a guest hears the same reasons over vsock" {
+	while read -r file stage text; do
+		[ "$stage" != nobody ] || continue
+		in_guest "$HOSTILE/$file"
+		run guest_run a "vsend /run/$file"
+		echo "$file: $output"
+		[ "$status" = 1 ]
+		grep -qE -- "$text" <<<"$output"
+	done < $HOSTILE/expected
+	unchanged
+}
+
+@test "messages that end early, at every place that matters, are truncated" {
+	in_guest $HOSTILE/honest.msg
+	size=$(stat -c %s $HOSTILE/honest.msg)
+	for n in 1 15 16 17 31 100 $((size - 8)) $((size - 1)); do
+		run guest_run a "vsend -n $n /run/honest.msg"
+		echo "$n bytes: $output"
+		[ "$status" = 1 ]
+		[[ $output = *"ends before the length"* ]]
+	done
+	unchanged
+}
+
+@test "a guest that connects and says nothing is no harm" {
+	run guest_run a 'vsend -n 0 /run/honest.msg'
+	[ "$status" = 2 ]
+	for _ in 1 2 3 4 5 6; do
+		guest_run a 'vsend -n 10 /run/honest.msg & ' || :
+	done
+	unchanged
+	kill -0 "$(cat "$VPROBED_PID")"
+}
+
+@test "noise instead of a message is refused" {
+	guest_run a 'head -c 5000 /dev/urandom > /run/noise'
+	run guest_run a 'vsend /run/noise'
+	[ "$status" = 1 ]
+	[[ $output = *"magic number"* ]]
+	unchanged
+}
+
+@test "a guest that registers all the time is slowed down" {
+	run guest_run a 'n=0; while [ $n -lt 40 ]; do n=$((n + 1))
+		vsend /run/unbounded-loop.msg; done'
+	[[ $output = *"registers too often"* ]]
+	unchanged
+}
+
+# Helpers that pass all checks and then do not do their work.
+bad_helper() {
+	"$TOOLS/mklie" /run/lie "$@"
+	vprobed --oneshot-file /run/lie --vm a
+}
+
+@test "a helper that does not get on is given up" {
+	for lie in stuck crawl angry; do
+		bad_helper $lie
+		before=$(vstat a helper.errors)
+		refused_with 1 "helper returned an error or did not get on" \
+			vprobe reclaim a all
+		[ "$(vstat a helper.errors)" -gt "$before" ]
+		no_trace a
+	done
+	refused_with 1 "helper" vprobe free-map a --ask
+}
+
+@test "registering again from the guest puts things right" {
+	# Not too often.
+	wait_until 60 guest_run a /vprobe-inject
+	[ "$(vstat a state)" = ready ]
+	taken=$(reclaim_quiet a)
+	[ "$taken" -ge $((500 << 20)) ]
+	works a 300
+}
+
+@test "clean logs" {
+	vprobe detach a
+	guest_log_clean a
+	vm_stop a
+	host_log_clean
+}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What tests look at on the testbed's host, apart from the vprobe command.
+#
+#	vm_ram_resident NAME	bytes of guest RAM that the host backs
+#	mem_available		bytes
+#	iommu_faults		IOMMU faults since the host booted
+#	host_log_clean		fails, and shows why, if the kernel complained
+#	guest_log_clean NAME	likewise; works on a guest that is gone, too
+#	guest_free_high NAME	bytes that its buddyinfo lists from order 9 on
+#	nvme_pattern N [BYTES [OFFSET]]	what NVMe N holds when L1 boots
+#	kmemleak_clean		debug kernel: no leak; elsewhere it succeeds
+#	wait_until SECONDS COMMAND...	poll it until it succeeds
+#	patience SECONDS	more of them on the debug kernel, which is slow
+
+# A complaint of a kernel, in its log.
+COMPLAINT='BUG: |kernel BUG|(KASAN|UBSAN|KFENCE|KCSAN): |Oops: |Call Trace:'
+COMPLAINT+='|WARNING: (CPU|possible|suspicious|inconsistent|bad|lock|held)'
+COMPLAINT+='|blocked for more than|soft lockup|hard LOCKUP|rcu.*stall'
+COMPLAINT+='|general protection|Kernel panic|refcount_t: |corruption'
+COMPLAINT+='|suspected memory leaks|I/O error|nvme.*timeout|Buffer I/O'
+
+vm_ram_resident() {
+	local fd blocks=0 n
+
+	for fd in "/proc/$(vm_pid "$1")"/fd/*; do
+		case $(readlink "$fd") in
+		/memfd:memory-backend-memfd*)
+			n=$(stat -L -c %b "$fd") && blocks=$((blocks + n)) ;;
+		esac
+	done
+	echo $((blocks * 512))
+}
+
+mem_available() {
+	awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo
+}
+
+# The machine's own log and the kernel's: each may miss what the other has
+# (the kernel limits the rate of its messages).
+iommu_faults_machine() {
+	grep -c 'vtd_dmar_fault\|vtd_fault_disabled' /out/qemu.log 2>/dev/null ||
+		:
+}
+iommu_faults_kernel() { dmesg | grep -c 'DMAR:.*\[DMA.*fault addr' || :; }
+
+iommu_faults() {
+	local machine kernel
+
+	machine=$(iommu_faults_machine)
+	kernel=$(iommu_faults_kernel)
+	machine=${machine:-0}
+	echo $((machine > kernel ? machine : kernel))
+}
+
+# Only what came since the last call counts.
+host_log_clean() {
+	local seen=/run/log-seen old new
+
+	old=$(cat $seen 2>/dev/null || echo 0)
+	new=$(dmesg | wc -l)
+	echo "$new" > $seen
+	! dmesg | tail -n "+$((old + 1))" |
+		grep -E -A 30 "$COMPLAINT" | head -n 80 | grep .
+}
+
+guest_log_clean() {
+	! { cat "$VM_DIR/$1/console.log"
+	    ! vm_alive "$1" || GUEST_TIMEOUT=60 guest_run "$1" dmesg; } |
+		grep -aE -A 30 "$COMPLAINT" | head -n 80 | grep .
+}
+
+guest_free_high() {
+	guest_run "$1" 'cat /proc/buddyinfo' |
+		awk '{ for (i = 14; i <= NF; i++) b += $i * 2 ^ (i - 5) * 4096 }
+		     END { printf "%.0f\n", b }'
+}
+
+nvme_pattern() {
+	seq -f "nvme$1 %09.0f" $((${3:-0} / 16 + 1)) 99999999 2>/dev/null |
+		head -c "${2:-134217728}"
+}
+
+kmemleak_clean() {
+	local leaks=/sys/kernel/debug/kmemleak
+
+	[ -e $leaks ] || return 0
+	echo scan > $leaks
+	sleep 5
+	echo scan > $leaks
+	! grep . $leaks
+}
+
+patience() {
+	case $(uname -r) in
+	*-vprobe-debug) echo $(($1 * 6)) ;;
+	*) echo "$1" ;;
+	esac
+}
+
+wait_until() {
+	local end
+
+	end=$((SECONDS + $(patience "$1")))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.2
+	done
+}

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Guests (level 2), for tests and scripts that run on the testbed's host. Needs
+# lib/host.bash.
+#
+#	vm_start NAME [KEY=VALUE]...	start a guest, do not wait for it
+#	vm_wait NAME			wait until it runs commands
+#	vm_boot NAME [KEY=VALUE]...	both; a guest that the emulator loses
+#					while it boots is started once more
+#	guest_run NAME COMMAND		its output and exit status (120 s, or
+#					$GUEST_TIMEOUT: then 124)
+#	vm_qmp NAME COMMAND [JSON]	a QMP command; prints what it returns
+#	vm_pid NAME | vm_alive NAME
+#	vm_stop NAME			power off, properly; waits
+#	vm_kill NAME			kill -9; waits
+#	vm_kill_all
+#
+# What a guest can be given:
+#	mem=1G smp=1 kernel=6.12 cid=N	(5.10, 6.1, new; cid=0: no vsock)
+#	nvme=N edu=N			so many devices; `yes' is 1
+#	backing=memfd|thp|hugetlb|anon	what its RAM is made of
+#	inject=yes			whether the injector starts at boot
+#	tools=yes			the disk with fio and kexec
+#	reboot=no			what a reset does: boot again, or end
+#	append=TEXT			for the guest kernel's command line
+#	qemu=ARGS			more arguments, split at blanks
+
+VM_DIR=/run/vm
+VM_PORTS=4
+
+vm__die() { echo "testbed: $*" >&2; return 1; }
+
+vm__count() {
+	case $1 in
+	yes) echo 1 ;;
+	no) echo 0 ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# vm__initrd KERNEL: the path of the initramfs; made once.
+vm__initrd() {
+	local initrd=/run/initrd-$1.cpio
+
+	if [ ! -e /vprobe/build/tests/guest.cpio ]; then
+		vm__die "there is no build/tests/guest.cpio: make guest-image"
+		return
+	fi
+	if [ ! -e "$initrd" ]; then
+		cat "/vprobe/l2/base-$1.cpio" \
+			/vprobe/build/tests/guest.cpio > "$initrd.part" ||
+			return 1
+		mv "$initrd.part" "$initrd"
+	fi
+	echo "$initrd"
+}
+
+# vm__devices NAME nvme|edu N: the addresses of N devices that are free
+vm__devices() {
+	local left=$3 dev other
+
+	[ "$left" -gt 0 ] || return 0
+	while read -r dev; do
+		other=$(grep -lxF "$dev" "$VM_DIR"/*/devices 2>/dev/null |
+			head -n 1) || :
+		if [ -n "$other" ]; then
+			vm_alive "$(basename "$(dirname "$other")")" && continue
+			sed -i "/^$dev\$/d" "$other"
+		fi
+		echo "$dev" >> "$VM_DIR/$1/devices"
+		echo "$dev"
+		left=$((left - 1))
+		[ "$left" -gt 0 ] || return 0
+	done < "/run/testbed/$2"
+	vm__die "there is no free $2 device left for guest $1"
+}
+
+vm_start() {
+	local name=$1 dir=$VM_DIR/$1 arg key value backend initrd dev i
+	local mem=1G smp=1 kernel=6.12 nvme=no edu=no backing=memfd inject=yes
+	local tools=yes reboot=no append='' qemu='' cid=''
+	local -a args
+
+	shift
+	for arg; do
+		key=${arg%%=*} value=${arg#*=}
+		case $key in
+		mem|smp|kernel|nvme|edu|backing|cid|inject|tools|reboot|append|qemu)
+			local "$key=$value" ;;
+		*)
+			vm__die "vm_start knows no '$arg'"; return ;;
+		esac
+	done
+	if vm_alive "$name"; then
+		vm__die "guest $name runs already"
+		return
+	fi
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	: > "$dir/devices"
+	initrd=$(vm__initrd "$kernel") ||
+		{ vm__die "there is no guest kernel $kernel"; return; }
+	if [ -z "$cid" ]; then
+		cid=$((100 + $(cat "$VM_DIR/cids" 2>/dev/null || echo 0)))
+		echo $((cid - 99)) > "$VM_DIR/cids"
+	fi
+
+	case $backing in
+	memfd|thp)
+		[ "$backing" = thp ] && value=advise || value=never
+		echo "$value" > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+		backend="memory-backend-memfd,id=m0,share=on,size=$mem" ;;
+	hugetlb)
+		vm__hugepages "$mem" || return
+		backend="memory-backend-memfd,id=m0,share=on,size=$mem,hugetlb=on,hugetlbsize=2M" ;;
+	anon)
+		backend="memory-backend-ram,id=m0,size=$mem" ;;
+	*)
+		vm__die "no such backing: $backing"; return ;;
+	esac
+
+	[ "$inject" = yes ] || append+=' vprobe.inject=no'
+	# shellcheck disable=SC2054 # the commas are for QEMU
+	args=(-name "$name" -machine q35,memory-backend=m0 -object "$backend"
+		-accel kvm -cpu host -m "$mem" -smp "$smp"
+		-nodefaults -display none
+		-kernel "/vprobe/l2/vmlinuz-$kernel" -initrd "$initrd"
+		-append "console=ttyS0 panic=-1 quiet loglevel=5 $append"
+		-serial "file:$dir/console.log"
+		-qmp "unix:$dir/qmp,server=on,wait=off"
+		-device pcie-root-port,id=rp0,chassis=1
+		-device pcie-root-port,id=rp1,chassis=2
+		-device virtio-rng-pci -device virtio-serial-pci
+		-object iommufd,id=iommufd0)
+	[ "$reboot" = yes ] || args+=(-no-reboot)
+	[ "$cid" = 0 ] ||
+		args+=(-device "vhost-vsock-pci,guest-cid=$cid")
+	[ "$tools" = no ] ||
+		args+=(-device "virtio-blk-pci,drive=t,serial=vprobe-tools"
+			-drive "file=/vprobe/l2/tools.ext4,if=none,id=t,format=raw,readonly=on")
+	for i in $(seq 0 $((VM_PORTS - 1))); do
+		mkfifo "$dir/ctl$i.in" "$dir/ctl$i.out"
+		args+=(-chardev "pipe,id=ctl$i,path=$dir/ctl$i"
+			-device "virtserialport,chardev=ctl$i,name=org.vprobe.$i")
+	done
+	vm__devices "$name" nvme "$(vm__count "$nvme")" > "$dir/nvme" || return
+	vm__devices "$name" edu "$(vm__count "$edu")" > "$dir/edu" || return
+	i=0
+	while read -r dev; do
+		args+=(-device "vfio-pci,host=$dev,iommufd=iommufd0,id=dev$i")
+		i=$((i + 1))
+	done < <(cat "$dir/nvme" "$dir/edu")
+	# shellcheck disable=SC2206 # it is to be split
+	args+=($qemu)
+
+	echo "$cid" > "$dir/cid"
+	printf '%q ' "${args[@]}" > "$dir/command"
+	setsid qemu-system-x86_64 "${args[@]}" \
+		</dev/null >"$dir/qemu.log" 2>&1 3>&- &
+	echo $! > "$dir/pid"
+}
+
+# vm__hugepages SIZE: so many bytes of free 2 MiB pages
+vm__hugepages() {
+	local want have
+
+	want=$(($(numfmt --from=iec "$1") >> 21))
+	echo 1 > /proc/sys/vm/compact_memory
+	echo $want > /proc/sys/vm/nr_hugepages
+	have=$(cat /proc/sys/vm/nr_hugepages)
+	[ "$have" -ge $want ] ||
+		vm__die "the host has only $have of $want free huge pages"
+}
+
+vm_pid() { cat "$VM_DIR/$1/pid"; }
+vm_cid() { cat "$VM_DIR/$1/cid"; }
+
+vm_alive() {
+	local pid state
+
+	pid=$(cat "$VM_DIR/$1/pid" 2>/dev/null) || return 1
+	state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) || return 1
+	case $state in
+	''|Z*|X*) return 1 ;;
+	esac
+}
+
+# vm__gone NAME SECONDS: wait until its process has ended
+vm__gone() {
+	local i
+
+	for ((i = 0; i < $2 * 10; i++)); do
+		vm_alive "$1" || {
+			wait "$(vm_pid "$1")" 2>/dev/null || :
+			return 0
+		}
+		sleep 0.1
+	done
+	return 1
+}
+
+# guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
+guest__ask() {
+	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
+	local end verb got status size
+
+	end=$((SECONDS + $(patience "$3")))
+	exec {rx}<>"$dir/ctl$port.out" {tx}<>"$dir/ctl$port.in"
+	printf 'run %s %s\n' $id "$(base64 -w0 <<<"$4")" >&"$tx"
+	while :; do
+		if read -r -t 1 verb got status size <&"$rx"; then
+			[ "$verb" = "done" ] || continue
+			if [ "$got" = $id ]; then
+				head -c "$size" <&"$rx"
+				break
+			fi
+			# The answer to what somebody gave up waiting for.
+			head -c "$size" <&"$rx" >/dev/null
+		elif [ $SECONDS -ge $end ]; then
+			echo "testbed: guest $1 gave no answer in $3 s" >&2
+			status=124
+			break
+		elif ! vm_alive "$1"; then
+			echo "testbed: guest $1 ended" >&2
+			status=125
+			break
+		fi
+	done
+	exec {rx}>&- {tx}>&-
+	return "$status"
+}
+
+guest_run() {
+	local name=$1 port status
+
+	[ -e "$VM_DIR/$name/pid" ] || { vm__die "no guest $name"; return 125; }
+	while vm_alive "$name"; do
+		for ((port = 0; port < VM_PORTS; port++)); do
+			exec {lock}>"$VM_DIR/$name/lock$port"
+			if flock -n "$lock"; then
+				status=0
+				guest__ask "$name" $port \
+					"${GUEST_TIMEOUT:-120}" "$2" || status=$?
+				exec {lock}>&-
+				return $status
+			fi
+			exec {lock}>&-
+		done
+		sleep 0.2
+	done
+	echo "testbed: guest $name is not running" >&2
+	return 125
+}
+
+vm_wait() {
+	if ! GUEST_TIMEOUT=${GUEST_TIMEOUT:-180} guest_run "$1" true; then
+		echo "--- QEMU of $1:" >&2
+		cat "$VM_DIR/$1/qemu.log" >&2
+		echo "--- the end of the console of $1:" >&2
+		tail -n 30 "$VM_DIR/$1/console.log" >&2
+		return 1
+	fi
+}
+
+# Only for a guest in which V-Probe has no hand yet: see docs/TESTING.md.
+vm_boot() {
+	vm_start "$@" || return
+	! GUEST_TIMEOUT=90 vm_wait "$1" || return 0
+	echo "testbed: guest $1 did not boot: once more" >&2
+	echo "guest $1" >> /out/again
+	vm_kill "$1" && vm_start "$@" && vm_wait "$1"
+}
+
+vm_qmp() {
+	local request
+
+	request=$(jq -nc --arg c "$2" --argjson a "${3:-null}" \
+		'{execute: $c} + if $a then {arguments: $a} else {} end') ||
+		return
+	printf '%s\n' '{"execute":"qmp_capabilities"}' "$request" |
+		socat -t 30 - "UNIX-CONNECT:$VM_DIR/$1/qmp" |
+		jq -c 'select(.return or .error or has("return"))' |
+		sed -n 2p | jq -e 'if .error then error(.error.desc)
+			else .return end'
+}
+
+vm_kill() {
+	kill -9 "$(vm_pid "$1")" 2>/dev/null || :
+	vm__gone "$1" 60 || vm__die "guest $1 does not die"
+}
+
+vm_stop() {
+	vm_alive "$1" || return 0
+	# It has no time to answer.
+	GUEST_TIMEOUT=1 guest_run "$1" 'poweroff -f' >/dev/null 2>&1 || :
+	! vm__gone "$1" 60 || return 0
+	vm__die "guest $1 did not power off: killing it"
+	vm_kill "$1"
+	return 1
+}
+
+vm_kill_all() {
+	local dir
+
+	for dir in "$VM_DIR"/*/; do
+		[ ! -e "$dir/pid" ] || vm_kill "$(basename "$dir")"
+	done
+}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
+# After each: no pin, no watch, no hole, no leak, and the guest goes on.
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	vprobe_vm a nvme=1 reboot=yes attach="--stray fault" \
+		qemu="$(disk kernel /vprobe/l2/vmlinuz-6.12) \
+			$(disk initrd /run/initrd-6.12.cpio)"
+}
+
+# What kexec loads, as disks that the guest knows by their serial.
+disk() {
+	echo "-drive file=$2,if=none,id=$1,format=raw,readonly=on" \
+		"-device virtio-blk-pci,drive=$1,serial=kexec-$1"
+}
+
+# Without a word to anybody, as panic reboots do.
+KEXEC='for f in kernel initrd; do
+		d=$(grep -lx kexec-$f /sys/block/vd*/serial | cut -d/ -f4)
+		dd if=/dev/$d of=/run/$f bs=1M 2>/dev/null
+	done
+	kexec -l /run/kernel --initrd=/run/initrd --reuse-cmdline &&
+	kexec -e'
+
+teardown_file() {
+	vm_kill_all
+	vprobed_stop
+}
+
+teardown() {
+	[ -n "$BATS_TEST_COMPLETED" ] || hang_report a
+	host_log_clean
+	[ "$(iommu_faults)" = 0 ]
+}
+
+nvme_reads_well() {
+	want=$(nvme_pattern 0 16777216 | md5sum)
+	got=$(guest_run "$1" 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
+		2>/dev/null | md5sum')
+	[ "${got%% *}" = "${want%% *}" ]
+}
+
+has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
+
+@test "the module does not unload while a VM is attached" {
+	vprobe reclaim a all
+	run rmmod vprobe
+	[ "$status" != 0 ]
+	has_holes a
+}
+
+@test "kill -9 of vprobed: the VM stays attached, holes are filled on demand" {
+	has_holes a
+	vprobed_kill
+	guest_run a 'memhog -m 200 -t 2'
+	nvme_reads_well a
+	vprobed_start
+	vprobe reclaim a all
+	has_holes a
+}
+
+@test "kill -9 of vprobe reclaim, again and again" {
+	for i in 1 2 3 4 5 6 7 8; do
+		vprobe fill a all
+		vprobe reclaim a all & pid=$!
+		sleep "0.0$i"
+		kill -9 $pid
+		wait $pid || :
+	done
+	vprobe reclaim a all
+	has_holes a
+	guest_run a 'memhog -m 200 -t 2'
+}
+
+@test "system_reset with holes: firmware finds all memory, the guest boots" {
+	vprobe reclaim a all
+	has_holes a
+	vm_qmp a system_reset
+	wait_until 120 failsafe_more_than a 0
+	wait_until 120 no_trace a
+	vm_wait a
+	nvme_reads_well a
+	wait_until 60 vprobe_ready a
+	vprobe reclaim a all
+	has_holes a
+}
+
+@test "kexec with the goodbye" {
+	vprobe reclaim a all
+	has_holes a
+	before=$(vstat a fills.blocks)
+	guest_run a '/vprobe-inject --goodbye'
+	no_trace a
+	[ "$(vstat a fills.blocks)" -gt "$before" ]
+	[ "$(vstat a state)" = no-helper ]
+	guest_run a '/vprobe-inject'
+	wait_until 60 vprobe_ready a
+}
+
+@test "kexec without a goodbye: no hole is left before the NVMe works" {
+	vprobe reclaim a all
+	has_holes a
+	guest_run a 'touch /run/old-kernel'
+	GUEST_TIMEOUT=20 guest_run a "$KEXEC" || :
+	wait_until 180 new_kernel a
+	nvme_reads_well a
+	wait_until 60 vprobe_ready a
+	# What the old kernel left was filled as the new one touched it, or
+	# when it registered.
+	no_trace a
+	vprobe reclaim a all
+	has_holes a
+}
+
+new_kernel() {
+	GUEST_TIMEOUT=10 guest_run "$1" '[ ! -e /run/old-kernel ]' 2>/dev/null
+}
+
+failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
+
+@test "a guest that crashes reboots with holes outstanding" {
+	has_holes a
+	failsafes=$(vstat a fills.failsafes)
+	GUEST_TIMEOUT=2 guest_run a \
+		'echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger' || :
+	wait_until 180 failsafe_more_than a "$failsafes"
+	vm_wait a
+	nvme_reads_well a
+	wait_until 60 vprobe_ready a
+}
+
+@test "detach while the guest works" {
+	vprobe reclaim a all
+	guest_run a 'memhog -m 200 -t 2 -s 5' 3>&- & hog=$!
+	vprobe detach a
+	wait $hog
+	nvme_reads_well a
+}
+
+@test "kill -9 of QEMU with holes: the VM is gone from the list" {
+	vprobe attach "$(vm_pid a)" --stray fault
+	wait_until 60 vprobe_ready a ||
+		{ guest_run a /vprobe-inject; wait_until 60 vprobe_ready a; }
+	vprobe reclaim a all
+	has_holes a
+	vm_kill a
+	wait_until 60 nobody_attached
+}
+
+nobody_attached() { [ "$(vprobe --json ls | jq length)" = 0 ]; }
+
+@test "kill -9 of QEMU during reclaim and during fills, six times" {
+	for i in 0 2 4; do
+		vprobe_vm k nvme=1 mem=512M smp=1
+		vprobe reclaim k all 3>&- & pid=$!
+		sleep "0.0$i"
+		vm_kill k
+		wait $pid || :
+		wait_until 60 nobody_attached
+		vprobe_vm k nvme=1 mem=512M smp=1
+		vprobe reclaim k all
+		GUEST_TIMEOUT=1 guest_run k 'memhog -m 300' 3>&- & pid=$!
+		sleep "0.$i"
+		vm_kill k
+		wait $pid || :
+		wait_until 60 nobody_attached
+	done
+}
+
+@test "all memory is back, and the module unloads" {
+	vprobed_kill
+	modprobe -r vprobe
+	modprobe vprobe
+}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Taking free memory and giving it back: how much, at what cost, and that an
+# idle guest does not notice (I1, I2, I3).
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	vprobe_vm a nvme=1 attach="--stray fault"
+}
+
+teardown_file() {
+	vm_kill_all
+	vprobed_stop
+}
+
+@test "one reclaim takes at least 95 % of the guest's large free blocks" {
+	free=$(guest_free_high a)
+	resident=$(vm_ram_resident a)
+	pinned=$(pinned_pages)
+	available=$(mem_available)
+	taken=$(reclaim_quiet a)
+	echo "free $free, taken $taken"
+	[ "$taken" -ge $((free * 95 / 100)) ]
+	# In the memfd, in the host's memory, and in what iommufd has pinned for
+	# devices: it pins what it maps and nothing else here pins memory.
+	[ $((resident - $(vm_ram_resident a))) -ge $((taken * 99 / 100)) ]
+	[ $(($(mem_available) - available)) -ge $((taken * 90 / 100)) ]
+	[ $((pinned - $(pinned_pages))) -ge $((taken / 4096 * 99 / 100)) ]
+}
+
+pinned_pages() {
+	awk '/^nr_foll_pin_acquired/ { a = $2 } /^nr_foll_pin_released/ { r = $2 }
+		END { print a - r }' /proc/vmstat
+}
+
+@test "every hole has a watch, and the helper was asked again after arming" {
+	[ "$(vstat a memory.holes)" -gt 0 ]
+	all_watched a
+	[ "$(vstat a memory.holes)" = "$(vstat a memory.taken_blocks)" ]
+	# One EPT flush and one IOTLB flush for a batch, not for a block.
+	[ $(($(vstat a watches.tlb_flushes) * 8)) -lt "$(vstat a watches.armed)" ]
+	[ $(($(vstat a watches.iotlb_flushes) * 8)) -lt \
+		"$(vstat a memory.taken_blocks)" ]
+}
+
+@test "a second reclaim finds nothing, as holes are known" {
+	before=$(vstat a memory.holes)
+	vprobe reclaim a all
+	[ "$(vstat a memory.holes)" -ge "$before" ]
+	[ "$(vstat a memory.repopulated)" = 0 ]
+}
+
+@test "an idle guest stays reclaimed: 1 % of the watches fire in 60 s at most" {
+	holes=$(vstat a memory.holes)
+	fired=$(vstat a watches.fired)
+	sleep 60
+	fired=$(($(vstat a watches.fired) - fired))
+	echo "$fired of $holes watches fired"
+	[ $((fired * 100)) -le "$holes" ]
+}
+
+@test "free-map lists the holes, and its JSON agrees with stat" {
+	run vprobe --json free-map a
+	[ "$status" = 0 ]
+	[ "$(jq '[.blocks[] | select(.state == "hole")] | length' \
+		<<<"$output")" = "$(vstat a memory.holes)" ]
+}
+
+@test "a guest that needs its memory gets it, with one exit for each block" {
+	holes=$(vstat a memory.holes)
+	bytes=$(vstat a memory.hole_bytes)
+	fired=$(vstat a watches.fired)
+	guest_run a 'memhog -m 300 -t 2'
+	gone=$((holes - $(vstat a memory.holes)))
+	back=$((bytes - $(vstat a memory.hole_bytes)))
+	fired=$(($(vstat a watches.fired) - fired))
+	echo "$fired watches fired for $gone blocks, $back bytes"
+	[ "$back" -ge $((250 << 20)) ]
+	[ "$fired" = "$gone" ]
+	[ "$(vstat a watches.emulated)" = 0 ]
+	[ "$(vstat a fills.failsafes)" = 0 ]
+}
+
+@test "fresh memory is zero and the NVMe reads into it by DMA" {
+	vprobe reclaim a all
+	want=$(nvme_pattern 0 67108864 | md5sum)
+	got=$(guest_run a 'dd if=/dev/nvme0n1 of=/run/x bs=1M count=64 \
+		2>/dev/null; md5sum < /run/x; rm /run/x')
+	[ "${got%% *}" = "${want%% *}" ]
+	[ "$(iommu_faults)" = 0 ]
+}
+
+@test "what fires for nothing is counted when it is free again" {
+	vprobe reclaim a all
+	vprobe reclaim a all
+	[ "$(vstat a watches.fired_idle)" -le "$(vstat a watches.fired)" ]
+	[ "$(vstat a watches.fired_idle)" -gt 0 ]
+}
+
+@test "reading a hole through the VMM wastes memory, and the next pass takes it" {
+	vprobe reclaim a all
+	gpa=$(vprobe --json free-map a |
+		jq '[.blocks[] | select(.state == "hole")][0].gpa')
+	before=$(vm_ram_resident a)
+	vm_qmp a human-monitor-command \
+		"{\"command-line\": \"xp /1wx $gpa\"}"
+	[ "$(vm_ram_resident a)" -gt "$before" ]
+	vprobe reclaim a all
+	[ "$(vstat a memory.repopulated)" -ge 1 ]
+	[ "$(vm_ram_resident a)" -le $((before + (8 << 20))) ]
+}
+
+@test "reclaim SIZE takes about that much, fill SIZE gives it back" {
+	vprobe fill a all
+	no_trace a
+	vprobe reclaim a 100M
+	taken=$(vstat a memory.hole_bytes)
+	[ "$taken" -ge $((100 << 20)) ]
+	[ "$taken" -le $((104 << 20)) ]
+	vprobe fill a 50M
+	[ "$(vstat a memory.hole_bytes)" -le $((taken - (50 << 20))) ]
+	[ "$(vstat a memory.hole_bytes)" -ge $((40 << 20)) ]
+}
+
+@test "detach gives everything back" {
+	vprobe reclaim a all
+	vprobe detach a
+	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+	[ -z "$(vprobe --json ls | jq -r '.[].id')" ]
+	guest_run a 'memhog -m 200'
+}
+
+@test "zero IOMMU faults, and nobody complained" {
+	[ "$(iommu_faults)" = 0 ]
+	guest_log_clean a
+	host_log_clean
+	vm_stop a
+}
+
+# Other memory, other guests: the same, from end to end.
+goes_and_comes_back() {
+	vprobe_vm b nvme=1 mem=512M smp=1 attach="--stray fault" "$@"
+	free=$(guest_free_high b)
+	taken=$(reclaim_quiet b)
+	echo "free $free, taken $taken"
+	[ "$free" -gt $((200 << 20)) ]
+	[ "$taken" -ge $((free * 95 / 100)) ]
+	guest_run b 'memhog -m 150'
+	want=$(nvme_pattern 0 16777216 | md5sum)
+	got=$(guest_run b 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
+		2>/dev/null | md5sum')
+	[ "${got%% *}" = "${want%% *}" ]
+	vprobe reclaim b all
+	vprobe detach b
+	guest_log_clean b
+	vm_stop b
+	[ "$(iommu_faults)" = 0 ]
+	host_log_clean
+}
+
+@test "a guest with Linux 5.10" {
+	goes_and_comes_back kernel=5.10
+}
+
+@test "a guest with Linux 6.1" {
+	goes_and_comes_back kernel=6.1
+}
+
+@test "a guest with the newest Linux that Debian has" {
+	goes_and_comes_back kernel=new
+}
+
+@test "guest RAM of transparent huge pages" {
+	goes_and_comes_back backing=thp
+}
+
+@test "guest RAM in hugetlbfs" {
+	goes_and_comes_back backing=hugetlb
+}
+
+@test "a guest without devices" {
+	vprobe_vm c mem=512M smp=1
+	free=$(guest_free_high c)
+	taken=$(reclaim_quiet c)
+	[ "$taken" -ge $((free * 95 / 100)) ]
+	guest_run c 'memhog -m 150'
+	vm_stop c
+}
+
+@test "several memory slots: a guest with memory above 4 GiB" {
+	vprobe_vm d nvme=1 mem=2304M smp=1 attach="--stray fault" \
+		qemu="-M q35,memory-backend=m0,max-ram-below-4g=1G"
+	free=$(guest_free_high d)
+	taken=$(reclaim_quiet d)
+	echo "free $free, taken $taken"
+	[ "$taken" -ge $((free * 95 / 100)) ]
+	[ "$(vprobe --json free-map d |
+		jq '[.blocks[] | select(.gpa >= 4294967296)] | length')" -gt 100 ]
+	guest_run d 'memhog -m 600 -t 2'
+	vm_stop d
+	[ "$(iommu_faults)" = 0 ]
+	host_log_clean
+}

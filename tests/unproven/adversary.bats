@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Devices that go where they should not, and a guest that lies: only that guest
+# can be hurt (I1, I3, I6, I8). A second guest, `b', runs beside all the time
+# and checks its memory.
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	vm_start a nvme=1 edu=1
+	vm_start b mem=512M edu=1 smp=1
+	vm_wait a || { hang_report a; false; }
+	vm_wait b || { hang_report b; false; }
+	vprobe attach "$(vm_pid a)"
+	vprobe attach "$(vm_pid b)"
+	wait_until 60 vprobe_ready a
+	wait_until 60 vprobe_ready b
+}
+
+teardown_file() {
+	vm_kill_all
+}
+
+reattach() {
+	vprobe detach "$1"
+	vprobe attach "$(vm_pid "$1")" --stray "$2"
+	wait_until 60 vprobe_ready "$1"
+}
+
+# A hole that a small program in the guest does not need: gpa, size.
+pick_hole() {
+	vprobe reclaim "$1" all
+	read -r gpa size < <(last_hole "$1" "${2:-1}")
+	echo "hole $gpa, $size bytes"
+	[ -n "$gpa" ]
+}
+
+# The hole has no memory, and what the host could read of it is zero.
+still_empty() {
+	is_hole "$1" "$gpa"
+	[ "$(behind "$1" resident "$gpa" "$size")" = 0 ]
+	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
+	[ "$(vstat "$1" memory.repopulated)" = 0 ]
+}
+
+# A vCPU looks at the hole, which fills it.
+vcpu_sees_zeros() {
+	reads=$(vstat "$1" fills.read)
+	[ "$(guest_run "$1" "physmem $gpa $size")" = 0 ]
+	[ "$(vstat "$1" fills.read)" -gt "$reads" ]
+	no_hole "$1" "$gpa"
+	[ "$(behind "$1" resident "$gpa" "$size")" = "$size" ]
+	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
+}
+
+# hex COUNT DIGITS: what edu prints of COUNT such bytes
+hex() { printf "$2%.0s" $(seq "$1"); echo; }
+
+@test "absorb: DMA into a hole is no fault and changes no memory" {
+	faults=$(iommu_faults)
+	pick_hole a
+	for at in 0 4096 $((size - 4096)); do
+		guest_run a "edu write $((gpa + at)) 0x5a 4096"
+	done
+	still_empty a
+	[ "$(iommu_faults)" = "$faults" ]
+}
+
+@test "absorb: the vCPU finds zeros where the device wrote" {
+	pick_hole a
+	guest_run a "edu write $gpa 0x5a 4096"
+	guest_run a "edu write $((gpa + size - 4096)) 0x5a 4096"
+	still_empty a
+	vcpu_sees_zeros a
+}
+
+@test "absorb: after the fill the same DMA goes to memory" {
+	pick_hole a
+	guest_run a "edu write $gpa 0x5a 4096"
+	still_empty a
+	vprobe fill a all
+	[ "$(behind a resident "$gpa" "$size")" = "$size" ]
+	[ "$(behind a nonzero "$gpa" 4096)" = 0 ]
+	# It is free memory still: nobody minds.
+	guest_run a "edu write $gpa 0x77 4096"
+	[ "$(guest_run a "edu read $gpa 16")" = "$(hex 16 77)" ]
+	[ "$(behind a nonzero "$gpa" 4096)" = 4096 ]
+}
+
+@test "absorb: what a device reads in a hole is its own VM's, or zero" {
+	pick_hole a
+	guest_run a "edu write $gpa 0x5a 64"
+	[ "$(guest_run a "edu read $gpa 64")" = "$(hex 64 5a)" ]
+	still_empty a
+	# The other VM's scrap memory is another one, and as good as new.
+	pick_hole b
+	[ "$(guest_run b "edu read $gpa 4096")" = "$(hex 4096 00)" ]
+	guest_run b "edu write $gpa 0x33 64"
+	still_empty b
+	pick_hole a
+	[ "$(guest_run a "edu read $gpa 64")" = "$(hex 64 5a)" ]
+}
+
+@test "absorb: scrap memory is new when the VM is attached again" {
+	reattach a absorb
+	pick_hole a
+	[ "$(guest_run a "edu read $gpa 4096")" = "$(hex 4096 00)" ]
+}
+
+@test "absorb: DMA into holes while another VM checks its memory" {
+	faults=$(iommu_faults)
+	GUEST_TIMEOUT=300 guest_run b 'memhog -m 256 -n 4' >/run/hog.log 3>&- &
+	hog=$!
+	pick_hole a
+	guest_run a "i=0; while [ \$i -lt 40 ]; do
+		edu write \$(($gpa + i * 4096)) 0x5a 4096; i=\$((i + 1)); done"
+	still_empty a
+	status=0
+	wait $hog || status=$?
+	cat /run/hog.log
+	[ $status = 0 ]
+	[ "$(iommu_faults)" = "$faults" ]
+}
+
+@test "fault: DMA into a hole is an IOMMU fault, and changes no memory" {
+	reattach a fault
+	pick_hole a
+	machine=$(iommu_faults_machine)
+	kernel=$(iommu_faults_kernel)
+	guest_run a "edu write $gpa 0x5a 4096"
+	[ "$(iommu_faults_machine)" -gt "$machine" ]
+	[ "$(iommu_faults_kernel)" -gt "$kernel" ]
+	machine=$(iommu_faults_machine)
+	guest_run a "edu read $((gpa + size - 4096)) 4096"
+	[ "$(iommu_faults_machine)" -gt "$machine" ]
+	still_empty a
+	vcpu_sees_zeros a
+}
+
+@test "fault: beside the hole and after the fill DMA works as ever" {
+	pick_hole a
+	guest_run a "edu write $gpa 0x5a 64"
+	faults=$(iommu_faults)
+	vprobe fill a all
+	guest_run a "edu write $gpa 0x77 64"
+	[ "$(guest_run a "edu read $gpa 16")" = "$(hex 16 77)" ]
+	vprobe reclaim a all
+	works a
+	[ "$(iommu_faults)" = "$faults" ]
+}
+
+# attach_device NAME ID JSON: and wait until the guest has an NVMe more
+plug() {
+	local before
+
+	before=$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"') || :
+	vm_qmp "$1" device_add "$2"
+	more() {
+		[ "$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"')" -gt \
+			"$2" ]
+	}
+	wait_until 60 more "$1" "$before"
+}
+
+unplug() {
+	vm_qmp "$1" device_del "{\"id\": \"$2\"}"
+	gone() {
+		! vm_qmp "$1" qom-list "{\"path\": \"/machine/peripheral\"}" |
+			grep -q "\"$2\""
+	}
+	wait_until 60 gone "$1" "$2"
+}
+
+# What the guest reads from its last NVMe is what is on the disk DEV.
+reads_last() {
+	local want got nr
+
+	nr=$(grep -nxF "$2" /run/testbed/nvme | cut -d: -f1)
+	want=$(nvme_pattern $((nr - 1)) 33554432 | md5sum)
+	got=$(guest_run "$1" 'dd if=$(ls /dev/nvme*n1 | tail -n 1) of=/run/x \
+		bs=1M count=32 2>/dev/null; md5sum < /run/x; rm /run/x')
+	echo "want $want, got $got"
+	[ "${got%% *}" = "${want%% *}" ]
+}
+
+@test "a device that is attached while there are holes sees them as holes" {
+	faults=$(iommu_faults)
+	vprobe reclaim a all
+	before=$(vm_ram_resident a)
+	read -r gpa size < <(last_hole a)
+	dev=$(vm__devices a nvme 1)
+	plug a "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+	# Its driver needs some memory.
+	[ $(($(vm_ram_resident a) - before)) -lt $((64 << 20)) ]
+	still_empty a
+	vprobe reclaim a all
+	reads_last a "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	unplug a hot0
+	vprobe reclaim a all
+	works a
+	[ "$(iommu_faults)" = "$faults" ]
+	sed -i "/^$dev\$/d" "$VM_DIR/a/devices"
+}
+
+@test "a new IOAS, mapped as a whole while there are holes, has them too" {
+	faults=$(iommu_faults)
+	exec {iommu}<>/dev/iommu
+	vm_start c mem=512M smp=1 \
+		qemu="-object iommufd,id=fd1,fd=$iommu"
+	exec {iommu}>&-
+	vm_wait c
+	vprobe attach "$(vm_pid c)" --stray fault
+	wait_until 60 vprobe_ready c
+	[ "$(vstat c iommufds)" = 1 ]
+	vprobe reclaim c all
+	before=$(vm_ram_resident c)
+	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
+	read -r gpa size < <(last_hole c)
+	dev=$(vm__devices c nvme 1)
+	for _ in 1 2; do
+		plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+			\"iommufd\": \"fd1\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+		[ $(($(vm_ram_resident c) - before)) -lt $((64 << 20)) ]
+		still_empty c
+		vprobe reclaim c all
+		reads_last c "$dev"
+		guest_run c 'memhog -m 300'
+		vprobe reclaim c all
+		# Now with holes that the IOAS knows: it goes away with them.
+		unplug c hot0
+		vprobe reclaim c all
+		before=$(vm_ram_resident c)
+		read -r gpa size < <(last_hole c)
+	done
+	vprobe fill c all
+	no_trace c
+	guest_run c 'memhog -m 300'
+	vprobe detach c
+	vm_stop c
+	[ "$(iommu_faults)" = "$faults" ]
+	host_log_clean
+}
+
+@test "a first device on an iommufd that was not there at attach: no harm" {
+	vprobe_vm c mem=512M smp=1
+	vprobe reclaim c all
+	faults=$(iommu_faults)
+	dev=$(vm__devices c nvme 1)
+	plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+	reads_last c "$dev"
+	vprobe reclaim c all
+	guest_run c 'memhog -m 300'
+	reads_last c "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	# Attached again the iommufd is known.
+	vprobe detach c
+	vprobe attach "$(vm_pid c)"
+	wait_until 60 vprobe_ready c
+	[ "$(vstat c iommufds)" = 1 ]
+	vprobe reclaim c all
+	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
+	reads_last c "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	vprobe detach c
+	guest_log_clean c
+	vm_stop c
+}
+
+@test "memory that went from one guest to another arrives as zeros" {
+	# All that `a' can write is one pattern; it goes back to the host.
+	guest_run a 'memhog -m 600'
+	vprobe reclaim a all
+	vprobe reclaim b all
+	vprobe fill b all
+	while read -r gpa size; do
+		[ "$(behind b nonzero "$gpa" "$size")" = 0 ]
+	done < <(free_blocks b | tail -n 20)
+}
+
+@test "a helper that reports used memory as free hurts its own guest only" {
+	GUEST_TIMEOUT=400 guest_run b 'memhog -m 256 -s 40' >/run/hog.log 3>&- &
+	hog=$!
+	vprobe_vm c mem=512M smp=1 nvme=1 attach='--stray absorb'
+	# All but the watches, in the first MiB of 32, and the end.
+	"$TOOLS/mklie" /run/lie free $((32 << 20)) 216 9 $((24 << 20))
+	vprobed --oneshot-file /run/lie --vm c
+	guest_run c 'memhog -m 200 -s 100' >/run/victim.log 2>&1 3>&- &
+	victim=$!
+	sleep 2
+	taken=0
+	for _ in 1 2 3; do
+		n=$(reclaim_quiet c) || n=0
+		taken=$((taken + ${n:-0}))
+	done
+	echo "taken from the guest that lied: $taken"
+	# More than it had free.
+	[ $taken -ge $((400 << 20)) ]
+	sleep 5
+	vprobe stat c || :
+	tail -n 3 "$VM_DIR/c/console.log" || :
+	vm_kill c
+	wait $victim || :
+	cat /run/victim.log
+	status=0
+	wait $hog || status=$?
+	cat /run/hog.log
+	[ $status = 0 ]
+	guest_log_clean b
+	works a
+	guest_log_clean a
+}
+
+@test "a helper with the wrong watches is found out at the first write" {
+	vprobe_vm c mem=512M smp=1 nvme=1 attach='--stray absorb'
+	# True blocks, but watches that the guest does not write to.
+	read -r gpa size < <(free_blocks c | tail -n 1)
+	order=9
+	"$TOOLS/mklie" /run/lie free "$gpa" $((size >> 21)) $order $((24 << 20))
+	vprobed --oneshot-file /run/lie --vm c
+	vprobe reclaim c all
+	[ "$(vstat c memory.holes)" -ge 1 ]
+	guest_run c 'memhog -m 380' || :
+	[ "$(vstat c fills.failsafes)" -ge 1 ]
+	no_trace c
+	# The helper is gone with its credit.
+	[ "$(vstat c state)" = no-helper ]
+	vprobe detach c
+	vm_stop c
+	works a
+	host_log_clean
+}
+
+@test "nobody else was hurt" {
+	vprobe detach a
+	vprobe detach b
+	works a 300
+	guest_run b 'memhog -m 256'
+	guest_log_clean a
+	guest_log_clean b
+	vm_stop a
+	vm_stop b
+	host_log_clean
+}
