@@ -2,6 +2,7 @@
 #
 # Hostile registrations: each is refused with its reason, and changes nothing.
 # The messages and the reasons come from user/tests/mkhostile.c.
+# takes: 150
 
 load lib/vm.bash
 load lib/host.bash
@@ -126,15 +127,49 @@ in_guest() {
 	unchanged
 }
 
-# Helpers that pass all checks and then do not do their work.
-bad_helper() {
-	"$TOOLS/mklie" /run/lie "$@"
-	vprobed --oneshot-file /run/lie --vm a
+# From here on: helpers that pass all checks and then do not do their work.
+@test "reports that cannot be true take nothing and are counted" {
+	bad_report=$(vstat a refused.bad-report)
+	# The first watch just before its block, all others in that block.
+	bad_helper a free $((256 << 20)) 16 9 $(((256 << 20) - 4096))
+	vprobe reclaim a all
+	[ $(($(vstat a refused.bad-report) - bad_report)) -ge 15 ]
+	[ "$(vstat a memory.holes)" -le 1 ]
+	vprobe fill a all
+	no_trace a
+	# Not aligned.
+	bad_report=$(vstat a refused.bad-report)
+	bad_helper a free $(((256 << 20) + 4096)) 16 9 $((128 << 20))
+	vprobe reclaim a all
+	[ $(($(vstat a refused.bad-report) - bad_report)) -ge 16 ]
+	no_trace a
+	# Watches where no memory is.
+	bad_report=$(vstat a refused.bad-report)
+	bad_helper a free $((256 << 20)) 16 9 $((3 << 30))
+	vprobe reclaim a all
+	[ $(($(vstat a refused.bad-report) - bad_report)) -ge 16 ]
+	no_trace a
+	# A block with a hole in its middle: the VGA's window.
+	not_backed=$(vstat a refused.not-backed)
+	bad_helper a free 0 1 9 $((128 << 20))
+	vprobe reclaim a all
+	[ "$(vstat a refused.not-backed)" -gt "$not_backed" ]
+	no_trace a
+}
+
+@test "blocks outside of the range that was asked for are not taken" {
+	for first in $((1 << 30)) $((4 << 30)) $((1 << 40)); do
+		bad_report=$(vstat a refused.bad-report)
+		bad_helper a blind "$first" 16 9 $((128 << 20))
+		vprobe reclaim a all
+		[ $(($(vstat a refused.bad-report) - bad_report)) -ge 16 ]
+		no_trace a
+	done
 }
 
 @test "a helper that does not get on is given up" {
 	for lie in stuck crawl angry; do
-		bad_helper $lie
+		bad_helper a $lie
 		before=$(vstat a helper.errors)
 		refused_with 1 "helper returned an error or did not get on" \
 			vprobe reclaim a all

@@ -2,6 +2,7 @@
 #
 # Taking free memory and giving it back: how much, at what cost, and that an
 # idle guest does not notice (I1, I2, I3).
+# takes: 250
 
 load lib/vm.bash
 load lib/host.bash
@@ -140,69 +141,4 @@ pinned_pages() {
 	guest_log_clean a
 	host_log_clean
 	vm_stop a
-}
-
-# Other memory, other guests: the same, from end to end.
-goes_and_comes_back() {
-	vprobe_vm b nvme=1 mem=512M smp=1 attach="--stray fault" "$@"
-	free=$(guest_free_high b)
-	taken=$(reclaim_quiet b)
-	echo "free $free, taken $taken"
-	[ "$free" -gt $((200 << 20)) ]
-	[ "$taken" -ge $((free * 95 / 100)) ]
-	guest_run b 'memhog -m 150'
-	want=$(nvme_pattern 0 16777216 | md5sum)
-	got=$(guest_run b 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
-		2>/dev/null | md5sum')
-	[ "${got%% *}" = "${want%% *}" ]
-	vprobe reclaim b all
-	vprobe detach b
-	guest_log_clean b
-	vm_stop b
-	[ "$(iommu_faults)" = 0 ]
-	host_log_clean
-}
-
-@test "a guest with Linux 5.10" {
-	goes_and_comes_back kernel=5.10
-}
-
-@test "a guest with Linux 6.1" {
-	goes_and_comes_back kernel=6.1
-}
-
-@test "a guest with the newest Linux that Debian has" {
-	goes_and_comes_back kernel=new
-}
-
-@test "guest RAM of transparent huge pages" {
-	goes_and_comes_back backing=thp
-}
-
-@test "guest RAM in hugetlbfs" {
-	goes_and_comes_back backing=hugetlb
-}
-
-@test "a guest without devices" {
-	vprobe_vm c mem=512M smp=1
-	free=$(guest_free_high c)
-	taken=$(reclaim_quiet c)
-	[ "$taken" -ge $((free * 95 / 100)) ]
-	guest_run c 'memhog -m 150'
-	vm_stop c
-}
-
-@test "several memory slots: a guest with memory above 4 GiB" {
-	vprobe_vm d nvme=1 mem=2304M smp=1 attach="--stray fault" \
-		qemu="-M q35,memory-backend=m0,max-ram-below-4g=1G"
-	free=$(guest_free_high d)
-	taken=$(reclaim_quiet d)
-	echo "free $free, taken $taken"
-	[ "$taken" -ge $((free * 95 / 100)) ]
-	[ "$(vprobe --json free-map d |
-		jq '[.blocks[] | select(.gpa >= 4294967296)] | length')" -gt 100 ]
-	guest_run d 'memhog -m 600 -t 2'
-	vm_stop d
-	[ "$(iommu_faults)" = 0 ]
-	host_log_clean
 }

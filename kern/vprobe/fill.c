@@ -388,7 +388,7 @@ bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 	bool stuck;
 
 	spin_lock(&vm->lock);
-	/* Blocks only go while it is on; their states may go to and fro. */
+	/* Blocks only go while it is on; their states may change back. */
 	if (vm->nr_blocks < vm->failsafe_left) {
 		vm->failsafe_left = vm->nr_blocks;
 		vm->failsafe_since = jiffies;

@@ -9,8 +9,6 @@
  * PID is a QEMU with memory-backend-memfd; OFFSET is one in the memfd, which
  * for guests of less than 2 GiB is a guest-physical address.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,44 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void fail(const char *what, const char *on)
-{
-	fprintf(stderr, "guestmem: cannot %s %s: %s\n", what, on,
-		strerror(errno));
-	exit(2);
-}
-
-static int open_memfd(const char *pid)
-{
-	char path[300], link[256];
-	struct dirent *de;
-	ssize_t n;
-	DIR *dir;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
-	dir = opendir(path);
-	if (!dir)
-		fail("open", path);
-	while ((de = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%s/fd/%.20s", pid,
-			 de->d_name);
-		n = readlink(path, link, sizeof(link) - 1);
-		if (n < 0)
-			continue;
-		link[n] = 0;
-		if (strncmp(link, "/memfd:memory-backend-memfd", 27))
-			continue;
-		fd = open(path, O_RDONLY);
-		if (fd < 0)
-			fail("open", path);
-		closedir(dir);
-		return fd;
-	}
-	errno = ENOENT;
-	fail("find the memfd of process", pid);
-	return -1;
-}
+#include "memfd.h"
 
 static uint64_t resident(int fd, off_t from, off_t end)
 {
@@ -111,7 +72,7 @@ int main(int argc, char **argv)
 			"usage: guestmem PID resident|nonzero OFFSET LENGTH\n");
 		return 2;
 	}
-	fd = open_memfd(argv[1]);
+	fd = open_memfd(argv[1], O_RDONLY);
 	from = strtoll(argv[3], NULL, 0);
 	end = from + strtoll(argv[4], NULL, 0);
 	if (!strcmp(argv[2], "resident"))

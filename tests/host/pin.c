@@ -10,8 +10,6 @@
  * "lost", whatever became of what it wrote. So OFFSET is to be memory that the
  * guest does not use.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/vfio.h>
@@ -25,47 +23,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "memfd.h"
+
 #define PAGE	4096UL
 /* No RAM of a guest, no reserved range of the IOMMU. */
 #define IOVA	0x100000000ULL
-
-static void fail(const char *what, const char *on)
-{
-	fprintf(stderr, "pin: cannot %s %s: %s\n", what, on, strerror(errno));
-	exit(2);
-}
-
-static int open_memfd(const char *pid)
-{
-	char path[300], link[256];
-	struct dirent *de;
-	ssize_t n;
-	DIR *dir;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
-	dir = opendir(path);
-	if (!dir)
-		fail("open", path);
-	while ((de = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%s/fd/%.20s", pid,
-			 de->d_name);
-		n = readlink(path, link, sizeof(link) - 1);
-		if (n < 0)
-			continue;
-		link[n] = 0;
-		if (strncmp(link, "/memfd:memory-backend-memfd", 27))
-			continue;
-		fd = open(path, O_RDWR);
-		if (fd < 0)
-			fail("open", path);
-		closedir(dir);
-		return fd;
-	}
-	errno = ENOENT;
-	fail("find the memfd of process", pid);
-	return -1;
-}
 
 static void pin_uring(void *mem, size_t len)
 {
@@ -135,7 +97,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	len = strtoull(argv[4], NULL, 0);
-	fd = open_memfd(argv[2]);
+	fd = open_memfd(argv[2], O_RDWR);
 	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		   strtoll(argv[3], NULL, 0));
 	if (mem == MAP_FAILED)

@@ -9,6 +9,8 @@
 #	is_hole | no_hole NAME ADDRESS	whether it is one now
 #	free_blocks NAME	what the helper reports free now; likewise
 #	behind NAME resident|nonzero ADDRESS BYTES	see host/guestmem.c
+#	still_empty NAME	the hole at $gpa of $size bytes has no memory, and
+#				what the host could read of it is zero
 #	hold NAME COMMAND...	run it in the background until it has said that
 #				it is ready, with an input that does not end
 #	release NAME		end its input; its exit status, and its output
@@ -16,6 +18,8 @@
 #	release_all		for teardown(): what a failed test did not release
 #	refused_with CODE PATTERN COMMAND...	it says no, in a sentence
 #	vprobe_gone		ends vprobed, unloads the module
+#	bad_helper NAME ARGS...	give the VM a helper of host/mklie.c, which
+#				passes all checks and then does wrong
 #	works NAME		memory and NVMe of the guest are as they should
 
 TOOLS=/vprobe/build/tests/host
@@ -34,6 +38,14 @@ no_hole() { if is_hole "$@"; then return 1; fi; }
 last_hole() { holes "$1" | tail -n "${2:-1}" | head -n 1; }
 
 behind() { "$TOOLS/guestmem" "$(vm_pid "$1")" "$2" "$3" "$4"; }
+
+still_empty() {
+	# shellcheck disable=SC2154 # the caller has set both
+	is_hole "$1" "$gpa"
+	[ "$(behind "$1" resident "$gpa" "$size")" = 0 ]
+	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
+	[ "$(vstat "$1" memory.repopulated)" = 0 ]
+}
 
 hold() {
 	local name=$1 fd
@@ -92,6 +104,11 @@ vprobe_gone() {
 	[ ! -e "$VPROBED_PID" ] || kill "$(cat "$VPROBED_PID")" || :
 	rm -f "$VPROBED_PID"
 	wait_until 30 modprobe -r vprobe
+}
+
+bad_helper() {
+	"$TOOLS/mklie" /run/lie "${@:2}"
+	vprobed --oneshot-file /run/lie --vm "$1"
 }
 
 # A guest that hangs: what its vCPUs do, and what they wait for. The registers

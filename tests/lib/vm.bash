@@ -203,9 +203,10 @@ vm__gone() {
 # guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
 guest__ask() {
 	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
-	local end verb got status size
+	local limit end verb got status size
 
-	end=$((SECONDS + $(patience "$3")))
+	limit=$(patience "$3")
+	end=$((SECONDS + limit))
 	exec {rx}<>"$dir/ctl$port.out" {tx}<>"$dir/ctl$port.in"
 	printf 'run %s %s\n' $id "$(base64 -w0 <<<"$4")" >&"$tx"
 	while :; do
@@ -218,7 +219,7 @@ guest__ask() {
 			# The answer to what somebody gave up waiting for.
 			head -c "$size" <&"$rx" >/dev/null
 		elif [ $SECONDS -ge $end ]; then
-			echo "testbed: guest $1 gave no answer in $3 s" >&2
+			echo "testbed: guest $1 gave no answer in $limit s" >&2
 			status=124
 			break
 		elif ! vm_alive "$1"; then

@@ -3,6 +3,7 @@
 # Devices that go where they should not, and a guest that lies: only that guest
 # can be hurt (I1, I3, I6, I8). A second guest, `b', runs beside all the time
 # and checks its memory.
+# takes: 300
 
 load lib/vm.bash
 load lib/host.bash
@@ -12,14 +13,8 @@ load lib/tools.bash
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vm_start a nvme=1 edu=1
-	vm_start b mem=512M edu=1 smp=1
-	vm_wait a || { hang_report a; false; }
-	vm_wait b || { hang_report b; false; }
-	vprobe attach "$(vm_pid a)"
-	vprobe attach "$(vm_pid b)"
-	wait_until 60 vprobe_ready a
-	wait_until 60 vprobe_ready b
+	vprobe_vm a nvme=1 edu=1
+	vprobe_vm b mem=512M edu=1
 }
 
 teardown_file() {
@@ -38,14 +33,6 @@ pick_hole() {
 	read -r gpa size < <(last_hole "$1" "${2:-1}")
 	echo "hole $gpa, $size bytes"
 	[ -n "$gpa" ]
-}
-
-# The hole has no memory, and what the host could read of it is zero.
-still_empty() {
-	is_hole "$1" "$gpa"
-	[ "$(behind "$1" resident "$gpa" "$size")" = 0 ]
-	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
-	[ "$(vstat "$1" memory.repopulated)" = 0 ]
 }
 
 # A vCPU looks at the hole, which fills it.
@@ -154,126 +141,6 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	[ "$(iommu_faults)" = "$faults" ]
 }
 
-# attach_device NAME ID JSON: and wait until the guest has an NVMe more
-plug() {
-	local before
-
-	before=$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"') || :
-	vm_qmp "$1" device_add "$2"
-	more() {
-		[ "$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"')" -gt \
-			"$2" ]
-	}
-	wait_until 60 more "$1" "$before"
-}
-
-unplug() {
-	vm_qmp "$1" device_del "{\"id\": \"$2\"}"
-	gone() {
-		! vm_qmp "$1" qom-list "{\"path\": \"/machine/peripheral\"}" |
-			grep -q "\"$2\""
-	}
-	wait_until 60 gone "$1" "$2"
-}
-
-# What the guest reads from its last NVMe is what is on the disk DEV.
-reads_last() {
-	local want got nr
-
-	nr=$(grep -nxF "$2" /run/testbed/nvme | cut -d: -f1)
-	want=$(nvme_pattern $((nr - 1)) 33554432 | md5sum)
-	got=$(guest_run "$1" 'dd if=$(ls /dev/nvme*n1 | tail -n 1) of=/run/x \
-		bs=1M count=32 2>/dev/null; md5sum < /run/x; rm /run/x')
-	echo "want $want, got $got"
-	[ "${got%% *}" = "${want%% *}" ]
-}
-
-@test "a device that is attached while there are holes sees them as holes" {
-	faults=$(iommu_faults)
-	vprobe reclaim a all
-	before=$(vm_ram_resident a)
-	read -r gpa size < <(last_hole a)
-	dev=$(vm__devices a nvme 1)
-	plug a "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
-		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
-	# Its driver needs some memory.
-	[ $(($(vm_ram_resident a) - before)) -lt $((64 << 20)) ]
-	still_empty a
-	vprobe reclaim a all
-	reads_last a "$dev"
-	[ "$(iommu_faults)" = "$faults" ]
-	unplug a hot0
-	vprobe reclaim a all
-	works a
-	[ "$(iommu_faults)" = "$faults" ]
-	sed -i "/^$dev\$/d" "$VM_DIR/a/devices"
-}
-
-@test "a new IOAS, mapped as a whole while there are holes, has them too" {
-	faults=$(iommu_faults)
-	exec {iommu}<>/dev/iommu
-	vm_start c mem=512M smp=1 \
-		qemu="-object iommufd,id=fd1,fd=$iommu"
-	exec {iommu}>&-
-	vm_wait c
-	vprobe attach "$(vm_pid c)" --stray fault
-	wait_until 60 vprobe_ready c
-	[ "$(vstat c iommufds)" = 1 ]
-	vprobe reclaim c all
-	before=$(vm_ram_resident c)
-	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
-	read -r gpa size < <(last_hole c)
-	dev=$(vm__devices c nvme 1)
-	for _ in 1 2; do
-		plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
-			\"iommufd\": \"fd1\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
-		[ $(($(vm_ram_resident c) - before)) -lt $((64 << 20)) ]
-		still_empty c
-		vprobe reclaim c all
-		reads_last c "$dev"
-		guest_run c 'memhog -m 300'
-		vprobe reclaim c all
-		# Now with holes that the IOAS knows: it goes away with them.
-		unplug c hot0
-		vprobe reclaim c all
-		before=$(vm_ram_resident c)
-		read -r gpa size < <(last_hole c)
-	done
-	vprobe fill c all
-	no_trace c
-	guest_run c 'memhog -m 300'
-	vprobe detach c
-	vm_stop c
-	[ "$(iommu_faults)" = "$faults" ]
-	host_log_clean
-}
-
-@test "a first device on an iommufd that was not there at attach: no harm" {
-	vprobe_vm c mem=512M smp=1
-	vprobe reclaim c all
-	faults=$(iommu_faults)
-	dev=$(vm__devices c nvme 1)
-	plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
-		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
-	reads_last c "$dev"
-	vprobe reclaim c all
-	guest_run c 'memhog -m 300'
-	reads_last c "$dev"
-	[ "$(iommu_faults)" = "$faults" ]
-	# Attached again the iommufd is known.
-	vprobe detach c
-	vprobe attach "$(vm_pid c)"
-	wait_until 60 vprobe_ready c
-	[ "$(vstat c iommufds)" = 1 ]
-	vprobe reclaim c all
-	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
-	reads_last c "$dev"
-	[ "$(iommu_faults)" = "$faults" ]
-	vprobe detach c
-	guest_log_clean c
-	vm_stop c
-}
-
 @test "memory that went from one guest to another arrives as zeros" {
 	# All that `a' can write is one pattern; it goes back to the host.
 	guest_run a 'memhog -m 600'
@@ -288,10 +155,9 @@ reads_last() {
 @test "a helper that reports used memory as free hurts its own guest only" {
 	GUEST_TIMEOUT=400 guest_run b 'memhog -m 256 -s 40' >/run/hog.log 3>&- &
 	hog=$!
-	vprobe_vm c mem=512M smp=1 nvme=1 attach='--stray absorb'
+	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# All but the watches, in the first MiB of 32, and the end.
-	"$TOOLS/mklie" /run/lie free $((32 << 20)) 216 9 $((24 << 20))
-	vprobed --oneshot-file /run/lie --vm c
+	bad_helper c free $((32 << 20)) 216 9 $((24 << 20))
 	guest_run c 'memhog -m 200 -s 100' >/run/victim.log 2>&1 3>&- &
 	victim=$!
 	sleep 2
@@ -319,12 +185,11 @@ reads_last() {
 }
 
 @test "a helper with the wrong watches is found out at the first write" {
-	vprobe_vm c mem=512M smp=1 nvme=1 attach='--stray absorb'
+	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# True blocks, but watches that the guest does not write to.
 	read -r gpa size < <(free_blocks c | tail -n 1)
 	order=9
-	"$TOOLS/mklie" /run/lie free "$gpa" $((size >> 21)) $order $((24 << 20))
-	vprobed --oneshot-file /run/lie --vm c
+	bad_helper c free "$gpa" $((size >> 21)) $order $((24 << 20))
 	vprobe reclaim c all
 	[ "$(vstat c memory.holes)" -ge 1 ]
 	guest_run c 'memhog -m 380' || :

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Devices and IOASes that come, and go, while there are holes: they see them as
+# holes, and what the devices read is right all the same (I1, I3).
+# takes: 250
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+}
+
+teardown_file() {
+	vprobed_stop
+}
+
+teardown() {
+	vm_kill_all
+}
+
+# plug NAME JSON: and wait until the guest has an NVMe more
+plug() {
+	local before
+
+	before=$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"') || :
+	vm_qmp "$1" device_add "$2"
+	more() {
+		[ "$(guest_run "$1" 'ls /dev | grep -c "^nvme[0-9]*n1$"')" -gt \
+			"$2" ]
+	}
+	wait_until 60 more "$1" "$before"
+}
+
+unplug() {
+	vm_qmp "$1" device_del "{\"id\": \"$2\"}"
+	gone() {
+		! vm_qmp "$1" qom-list "{\"path\": \"/machine/peripheral\"}" |
+			grep -q "\"$2\""
+	}
+	wait_until 60 gone "$1" "$2"
+}
+
+# What the guest reads from its last NVMe is what is on the disk DEV.
+reads_last() {
+	local want got nr
+
+	nr=$(grep -nxF "$2" /run/testbed/nvme | cut -d: -f1)
+	want=$(nvme_pattern $((nr - 1)) 33554432 | md5sum)
+	got=$(guest_run "$1" 'dd if=$(ls /dev/nvme*n1 | tail -n 1) of=/run/x \
+		bs=1M count=32 2>/dev/null; md5sum < /run/x; rm /run/x')
+	echo "want $want, got $got"
+	[ "${got%% *}" = "${want%% *}" ]
+}
+
+@test "a device that is attached while there are holes sees them as holes" {
+	vprobe_vm a nvme=1
+	faults=$(iommu_faults)
+	vprobe reclaim a all
+	before=$(vm_ram_resident a)
+	read -r gpa size < <(last_hole a)
+	dev=$(vm__devices a nvme 1)
+	plug a "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+	# Its driver needs some memory.
+	[ $(($(vm_ram_resident a) - before)) -lt $((64 << 20)) ]
+	still_empty a
+	vprobe reclaim a all
+	reads_last a "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	unplug a hot0
+	vprobe reclaim a all
+	works a
+	[ "$(iommu_faults)" = "$faults" ]
+	guest_log_clean a
+	host_log_clean
+}
+
+@test "a new IOAS, mapped as a whole while there are holes, has them too" {
+	faults=$(iommu_faults)
+	exec {iommu}<>/dev/iommu
+	vprobe_vm c mem=512M attach="--stray fault" \
+		qemu="-object iommufd,id=fd1,fd=$iommu"
+	exec {iommu}>&-
+	[ "$(vstat c iommufds)" = 1 ]
+	vprobe reclaim c all
+	before=$(vm_ram_resident c)
+	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
+	read -r gpa size < <(last_hole c)
+	dev=$(vm__devices c nvme 1)
+	for _ in 1 2; do
+		plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+			\"iommufd\": \"fd1\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+		[ $(($(vm_ram_resident c) - before)) -lt $((64 << 20)) ]
+		still_empty c
+		vprobe reclaim c all
+		reads_last c "$dev"
+		guest_run c 'memhog -m 300'
+		vprobe reclaim c all
+		# Now with holes that the IOAS knows: it goes away with them.
+		unplug c hot0
+		vprobe reclaim c all
+		before=$(vm_ram_resident c)
+		read -r gpa size < <(last_hole c)
+	done
+	vprobe fill c all
+	no_trace c
+	guest_run c 'memhog -m 300'
+	vprobe detach c
+	vm_stop c
+	[ "$(iommu_faults)" = "$faults" ]
+	host_log_clean
+}
+
+@test "a first device on an iommufd that was not there at attach: no harm" {
+	vprobe_vm c mem=512M
+	vprobe reclaim c all
+	faults=$(iommu_faults)
+	dev=$(vm__devices c nvme 1)
+	plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
+		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
+	reads_last c "$dev"
+	vprobe reclaim c all
+	guest_run c 'memhog -m 300'
+	reads_last c "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	# Attached again the iommufd is known.
+	vprobe detach c
+	vprobe attach "$(vm_pid c)"
+	wait_until 60 vprobe_ready c
+	[ "$(vstat c iommufds)" = 1 ]
+	vprobe reclaim c all
+	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
+	reads_last c "$dev"
+	[ "$(iommu_faults)" = "$faults" ]
+	vprobe detach c
+	guest_log_clean c
+	vm_stop c
+}
