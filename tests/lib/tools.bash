@@ -39,8 +39,8 @@ last_hole() { holes "$1" | tail -n "${2:-1}" | head -n 1; }
 
 behind() { "$TOOLS/guestmem" "$(vm_pid "$1")" "$2" "$3" "$4"; }
 
+# shellcheck disable=SC2154 # the caller has set both
 still_empty() {
-	# shellcheck disable=SC2154 # the caller has set both
 	is_hole "$1" "$gpa"
 	[ "$(behind "$1" resident "$gpa" "$size")" = 0 ]
 	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
