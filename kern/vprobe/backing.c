@@ -237,7 +237,7 @@ bool vprobe_backing_present(struct vprobe_blk *blk)
 typedef int (*folio_fn)(struct vprobe_blk *blk, struct folio *folio);
 
 /* Call @fn for each folio of the block, locked. Stops on an error. */
-static int for_each_folio(struct vprobe_blk *blk, folio_fn fn)
+static int visit_folios(struct vprobe_blk *blk, folio_fn fn)
 {
 	struct address_space *mapping = blk->file->f_mapping;
 	pgoff_t last = blk->pgoff + vprobe_blk_pages(blk) - 1;
@@ -284,7 +284,7 @@ int vprobe_backing_check(struct vprobe_blk *blk)
 {
 	if (vprobe_should_fail(VPROBE_P_PIN_CHECK))
 		return -EBUSY;
-	return for_each_folio(blk, check_folio);
+	return visit_folios(blk, check_folio);
 }
 
 /*
@@ -348,7 +348,7 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 
 	if (is_hugetlb(blk)) {
 		/* Unmaps by itself, under locks that we may not hold here. */
-		r = for_each_folio(blk, check_folio);
+		r = visit_folios(blk, check_folio);
 		return r ?: punch(blk);
 	}
 
@@ -356,7 +356,7 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
 
 	/* shmem finds out by itself that pages are gone, with its next call. */
-	r = for_each_folio(blk, drop_folio);
+	r = visit_folios(blk, drop_folio);
 	if (r || !has_swapped(blk))
 		return r;
 	return punch(blk);

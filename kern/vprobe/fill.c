@@ -14,9 +14,9 @@ MODULE_PARM_DESC(reserve_pages,
 		 "4 KiB pages kept aside for fills when the host is out of memory");
 
 static struct {
-	spinlock_t lock;
+	spinlock_t lock;	/* pages and nr; innermost */
 	struct list_head pages;
-	unsigned int nr;
+	unsigned int nr;	/* read without it */
 	struct delayed_work refill;
 } reserve;
 

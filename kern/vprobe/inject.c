@@ -13,7 +13,7 @@
 
 #include "vprobe.h"
 
-#define FAIL_ALWAYS	(1 << 30)
+#define FAIL_ALWAYS	((int)BIT(30))
 
 static DEFINE_STATIC_KEY_FALSE(inject_used);
 static atomic_t countdown[__VPROBE_P_MAX];

@@ -86,7 +86,7 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	for (i = 0; i < vm->nr_iommufds; i++)
 		stat->iotlb_flushes += iommufd_puncher_flushes(vm->puncher[i]);
 
-	BUILD_BUG_ON(__VPROBE_REASON_MAX > ARRAY_SIZE(stat->refused));
+	BUILD_BUG_ON(ARRAY_SIZE(stat->refused) < __VPROBE_REASON_MAX);
 	for (i = 0; i < __VPROBE_REASON_MAX; i++)
 		stat->refused[i] = atomic64_read(&vm->refused[i]);
 	for (i = 0; i < VPROBE_FILL_BUCKETS; i++)

@@ -145,7 +145,7 @@ struct vprobe_vm {
 	struct iommufd_ctx *ictx[VPROBE_MAX_IOMMUFDS];
 	struct iommufd_puncher *puncher[VPROBE_MAX_IOMMUFDS];
 
-	struct mutex pass_lock;
+	struct mutex pass_lock;		/* passes, attach and detach; block.c */
 	struct vprobe_helper *helper;	/* pass_lock */
 	struct vprobe_backings *backings;	/* pass_lock */
 	/* pass_lock; VPROBE_REPORTS_MAX each */
@@ -155,7 +155,7 @@ struct vprobe_vm {
 	bool published;			/* vprobe_vms_lock */
 	atomic_t waiters;		/* for pass_lock: the pass shall end */
 
-	spinlock_t lock;
+	spinlock_t lock;		/* states and sums; innermost */
 	struct xarray blocks;
 	struct xarray watches;
 	struct xarray was_fired;

@@ -33,8 +33,7 @@ enum vprobe_reason {
 	VPROBE_REASON_NOT_IOMMUFD,	/* one of iommufds[] is not an iommufd */
 	VPROBE_REASON_ATTACHED,		/* this VM is attached already */
 	VPROBE_REASON_RAM_NOT_MEMFD,	/* no guest RAM in a shared memfd */
-	VPROBE_REASON_IOPTE_UNBOUNDED,	/* an IOAS may hold IOPTEs larger than
-					 * the granule */
+	VPROBE_REASON_IOPTE_UNBOUNDED,	/* IOPTEs may exceed the granule */
 	VPROBE_REASON_CONFIDENTIAL,	/* SEV, SNP or TDX */
 	VPROBE_REASON_GRANULE,		/* granule_shift out of range */
 	VPROBE_REASON_DYING,		/* the VMM is exiting */
@@ -42,8 +41,7 @@ enum vprobe_reason {
 	/* one block, while reclaiming: indexes of vprobe_stat.refused[] */
 	VPROBE_REASON_PINNED,		/* somebody else holds a DMA pin */
 	VPROBE_REASON_RACED,		/* no longer free when asked again */
-	VPROBE_REASON_BAD_REPORT,	/* out of range, misaligned, overlapping
-					 * or a watch inside a free block */
+	VPROBE_REASON_BAD_REPORT,	/* misaligned, overlaps, or watch in it */
 	VPROBE_REASON_NOT_BACKED,	/* no (single) memfd behind the block */
 	VPROBE_REASON_IOMMU,		/* iommufd refused the punch */
 	VPROBE_REASON_WATCH,		/* the watch could not be armed */
@@ -224,8 +222,7 @@ struct vprobe_stat {
 	__u64 fills_undo;	/* ... because a punch was abandoned */
 	__u64 fill_waits;	/* fills that had to wait for memory */
 	__u64 fill_timeouts;
-	__u64 failsafes;	/* times that all holes were filled as the guest
-				 * kernel had gone away */
+	__u64 failsafes;	/* all holes filled: the guest kernel is gone */
 	__u64 repopulated;	/* holes that somebody else put a page into */
 	__u64 emulated;		/* writes to watched pages that KVM emulated */
 	__u64 passes;
@@ -236,8 +233,10 @@ struct vprobe_stat {
 	__u64 iotlb_flushes;
 	__u64 stray_refused;	/* reserved for IOMMUs that tell */
 	__u64 refused[32];	/* by enum vprobe_reason */
-	/* [i] counts fills that took from 2^i to 2^(i+1)-1 microseconds;
-	 * [0] also those below, the last also those above */
+	/*
+	 * [i] counts fills that took from 2^i to 2^(i+1)-1 microseconds; [0]
+	 * also those below, the last also those above.
+	 */
 	__u64 fill_us[VPROBE_FILL_BUCKETS];
 };
 
