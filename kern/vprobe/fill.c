@@ -150,7 +150,7 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 {
 	bool vcpu = why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ;
 	bool nowait = vcpu || why == VPROBE_FILL_FAILSAFE;
-	u64 start = ktime_get_ns();
+	u64 start = ktime_get_ns(), ns;
 	int r;
 
 	r = vprobe_backing_populate(vm, blk);
@@ -164,15 +164,21 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 
 	vprobe_count(vm, VPROBE_C_FILLS);
 	vprobe_add(vm, VPROBE_C_FILL_BYTES, vprobe_blk_bytes(blk));
-	if (vcpu)
+	if (vcpu) {
 		vprobe_count(vm, VPROBE_C_FILLS_VCPU);
+		vprobe_add(vm, VPROBE_C_DEMAND_BYTES, vprobe_blk_bytes(blk));
+	}
 	if (why == VPROBE_FILL_READ)
 		vprobe_count(vm, VPROBE_C_FILLS_READ);
 	if (why == VPROBE_FILL_UNDO)
 		vprobe_count(vm, VPROBE_C_FILLS_UNDO);
-	vprobe_count_fill(vm, ktime_get_ns() - start);
+	ns = ktime_get_ns() - start;
+	vprobe_count_fill(vm, ns);
 	WRITE_ONCE(vm->stop_errno, 0);
 	vprobe_blk_release(vm, blk);
+	/* The caller's reference keeps what it looks at. */
+	if (vcpu)
+		vprobe_policy_filled(vm, blk, ns);
 	return 0;
 }
 

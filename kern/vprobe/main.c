@@ -58,6 +58,14 @@ static int do_fill(struct vprobe_vm *vm, struct vprobe_fill *arg)
 	return r;
 }
 
+static int do_pressure(const struct vprobe_pressure *arg)
+{
+	if (arg->pressure > 10000)
+		return -EINVAL;
+	vprobe_policy_pressure(arg->pressure);
+	return 0;
+}
+
 static int do_stat(struct vprobe_vm *vm, struct vprobe_stat *arg)
 {
 	u64 id = arg->id;
@@ -81,6 +89,8 @@ union vprobe_arg {
 	struct vprobe_fill fill;
 	struct vprobe_map map;
 	struct vprobe_stat stat;
+	struct vprobe_policies policies;
+	struct vprobe_pressure pressure;
 };
 
 /* Calls on one VM; each structure has @size, @reason, @id in front. */
@@ -128,6 +138,10 @@ static int dispatch(unsigned int cmd, union vprobe_arg *arg)
 	case VPROBE_IOC_STAT:
 		VM_CALL(arg->stat, do_stat);
 		return r;
+	case VPROBE_IOC_POLICIES:
+		return vprobe_policy_list(&arg->policies);
+	case VPROBE_IOC_PRESSURE:
+		return do_pressure(&arg->pressure);
 	default:
 		return -ENOTTY;
 	}
@@ -233,6 +247,9 @@ static int __init vprobe_init(void)
 	r = vprobe_helper_init();
 	if (r)
 		goto err_vm;
+	r = vprobe_policy_init();
+	if (r)
+		goto err_vm;
 	vprobe_reserve_init();
 	vprobe_inject_init();
 	r = misc_register(&vprobe_dev);
@@ -243,6 +260,7 @@ static int __init vprobe_init(void)
 err_inject:
 	vprobe_inject_exit();
 	vprobe_reserve_exit();
+	vprobe_policy_exit();
 err_vm:
 	vprobe_vm_exit();
 	return r;
@@ -254,6 +272,7 @@ static void __exit vprobe_exit(void)
 	misc_deregister(&vprobe_dev);
 	vprobe_inject_exit();
 	vprobe_reserve_exit();
+	vprobe_policy_exit();
 	vprobe_vm_exit();
 	/* Helper runs are freed after a grace period. */
 	rcu_barrier();

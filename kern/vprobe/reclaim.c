@@ -10,7 +10,6 @@
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
 #include "vprobe.h"
 
@@ -26,6 +25,9 @@ struct pass {
 	u64 blocks;
 	u64 reported;
 	unsigned long deadline;		/* jiffies; 0: none */
+	bool policy;			/* ask it about each block */
+	bool take_later;		/* its second choice, too */
+	bool saw_later;
 };
 
 static bool pass_is_over(struct pass *pass)
@@ -92,6 +94,22 @@ static void handle_known(struct pass *pass, const struct vprobe_report *report)
 	vprobe_blk_put(blk);
 }
 
+/* Whether the policy that asked for this pass wants the block in it. */
+static bool is_wanted(struct pass *pass, const struct vprobe_report *report)
+{
+	if (!pass->policy)
+		return true;
+	switch (vprobe_policy_prefer(pass->vm, report)) {
+	case VPROBE_PREFER_NOW:
+		return true;
+	case VPROBE_PREFER_LATER:
+		pass->saw_later = true;
+		return pass->take_later;
+	default:
+		return false;
+	}
+}
+
 static void count_idle_fire(struct vprobe_vm *vm,
 			    const struct vprobe_report *report)
 {
@@ -120,6 +138,8 @@ static int batch_add(struct pass *pass, struct batch *batch,
 		vprobe_refuse(vm, VPROBE_REASON_BAD_REPORT);
 		return 0;
 	}
+	if (!is_wanted(pass, report))
+		return 0;
 
 	blk = vprobe_blk_create(vm, report, b);
 	if (PTR_ERR_OR_ZERO(blk) == -EEXIST) {
@@ -218,7 +238,7 @@ static void confirm(struct batch *batch, const struct vprobe_report *report,
  * A helper that says "go on one page further" each time would keep us here for
  * ever. An honest one does at least a MiB.
  */
-static unsigned long max_runs(unsigned long npages)
+unsigned long vprobe_max_runs(unsigned long npages)
 {
 	return (npages >> (20 - PAGE_SHIFT)) + 16;
 }
@@ -229,7 +249,7 @@ static int batch_ask_again(struct pass *pass, struct batch *batch)
 	struct vprobe_blk *last = batch->blk[batch->nr - 1];
 	gfn_t end = last->gfn + vprobe_blk_pages(last);
 	gfn_t gfn = batch->blk[0]->gfn;
-	unsigned long runs = max_runs(end - gfn);
+	unsigned long runs = vprobe_max_runs(end - gfn);
 	unsigned int nr, i, j = 0;
 	int r;
 
@@ -317,6 +337,7 @@ static void finish_blk(struct pass *pass, struct vprobe_blk *blk)
 	pass->blocks++;
 	vprobe_count(vm, VPROBE_C_TAKEN_BLOCKS);
 	vprobe_add(vm, VPROBE_C_TAKEN_BYTES, vprobe_blk_bytes(blk));
+	blk->taken_ns = ktime_get_ns();
 	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
 }
 
@@ -405,7 +426,7 @@ static int scan_backing(struct pass *pass, const struct vprobe_backing *b)
 	struct vprobe_vm *vm = pass->vm;
 	gfn_t end = b->gfn + b->npages;
 	gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift - PAGE_SHIFT));
-	unsigned long runs = max_runs(b->npages);
+	unsigned long runs = vprobe_max_runs(b->npages);
 	unsigned int nr;
 	int r;
 
@@ -424,7 +445,7 @@ static int scan_backing(struct pass *pass, const struct vprobe_backing *b)
 	return 0;
 }
 
-static int refresh_backings(struct vprobe_vm *vm)
+int vprobe_refresh_backings(struct vprobe_vm *vm)
 {
 	struct vprobe_backings *b;
 
@@ -441,7 +462,7 @@ static int refresh_backings(struct vprobe_vm *vm)
 	return 0;
 }
 
-static int may_pass(struct vprobe_vm *vm, u32 *reason)
+int vprobe_may_pass(struct vprobe_vm *vm, u32 *reason)
 {
 	if (vm->detached) {
 		*reason = VPROBE_REASON_NO_VM;
@@ -462,7 +483,7 @@ static int may_pass(struct vprobe_vm *vm, u32 *reason)
 	return 0;
 }
 
-static u32 pass_reason(int r)
+u32 vprobe_pass_reason(int r)
 {
 	switch (r) {
 	case 0:
@@ -479,6 +500,53 @@ static u32 pass_reason(int r)
 	}
 }
 
+static int scan_all(struct pass *pass)
+{
+	struct vprobe_vm *vm = pass->vm;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; !r && i < vm->backings->nr && !pass_is_over(pass); i++)
+		r = scan_backing(pass, &vm->backings->b[i]);
+	return r;
+}
+
+static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+		    unsigned long deadline, bool policy)
+{
+	struct pass pass = {
+		.vm = vm,
+		.target = arg->target,
+		.deadline = deadline,
+		.policy = policy,
+	};
+	u64 start = ktime_get_ns();
+	int r;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	r = vprobe_may_pass(vm, &arg->reason);
+	if (r)
+		return r;
+	vprobe_count(vm, VPROBE_C_PASSES);
+	r = vprobe_refresh_backings(vm);
+	if (!r)
+		r = scan_all(&pass);
+	if (!r && pass.saw_later && !pass_is_over(&pass)) {
+		pass.take_later = true;
+		r = scan_all(&pass);
+	}
+	if (signal_pending(current) && pass.taken < pass.target)
+		r = -EINTR;
+
+	arg->reason = vprobe_pass_reason(r);
+	arg->taken = pass.taken;
+	arg->blocks = pass.blocks;
+	arg->reported = pass.reported;
+	arg->ns = ktime_get_ns() - start;
+	return r;
+}
+
 /*
  * Context: process, pass_lock. Sets the out fields of @arg in any case. Ends at
  * @deadline (jiffies) unless that is 0.
@@ -486,33 +554,14 @@ static u32 pass_reason(int r)
 int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			  unsigned long deadline)
 {
-	struct pass pass = {
-		.vm = vm,
-		.target = arg->target,
-		.deadline = deadline,
-	};
-	u64 start = ktime_get_ns();
-	unsigned int i;
-	int r;
+	return run_pass(vm, arg, deadline, false);
+}
 
-	lockdep_assert_held(&vm->pass_lock);
-
-	r = may_pass(vm, &arg->reason);
-	if (r)
-		return r;
-	vprobe_count(vm, VPROBE_C_PASSES);
-	r = refresh_backings(vm);
-	for (i = 0; !r && i < vm->backings->nr && !pass_is_over(&pass); i++)
-		r = scan_backing(&pass, &vm->backings->b[i]);
-	if (signal_pending(current) && pass.taken < pass.target)
-		r = -EINTR;
-
-	arg->reason = pass_reason(r);
-	arg->taken = pass.taken;
-	arg->blocks = pass.blocks;
-	arg->reported = pass.reported;
-	arg->ns = ktime_get_ns() - start;
-	return r;
+/* The same, with the policy asked about each block. */
+int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			      unsigned long deadline)
+{
+	return run_pass(vm, arg, deadline, true);
 }
 
 /**
@@ -531,137 +580,5 @@ int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg)
 		return r;
 	r = vprobe_reclaim_locked(vm, arg, 0);
 	mutex_unlock(&vm->pass_lock);
-	return r;
-}
-
-struct map {
-	struct vprobe_block __user *blocks;
-	u32 room;
-	u32 nr;
-};
-
-static int map_add(struct map *map, gfn_t gfn, gfn_t watch_gfn, u32 order,
-		   u32 state)
-{
-	struct vprobe_block b = {
-		.gpa = gfn_to_gpa(gfn),
-		.watch_gpa = gfn_to_gpa(watch_gfn),
-		.order = order,
-		.state = state,
-	};
-
-	if (map->nr < map->room &&
-	    copy_to_user(&map->blocks[map->nr], &b, sizeof(b)))
-		return -EFAULT;
-	map->nr++;
-	return 0;
-}
-
-static int map_add_blk(struct map *map, struct vprobe_blk *blk)
-{
-	static const u32 uapi_state[] = {
-		[VPROBE_ARMING] = VPROBE_BLOCK_WATCHED,
-		[VPROBE_WATCHED] = VPROBE_BLOCK_WATCHED,
-		[VPROBE_RECLAIMING] = VPROBE_BLOCK_RECLAIMING,
-		[VPROBE_HOLE] = VPROBE_BLOCK_HOLE,
-		[VPROBE_FILLING] = VPROBE_BLOCK_FILLING,
-		[VPROBE_GONE] = VPROBE_BLOCK_FREE,
-	};
-
-	return map_add(map, blk->gfn, blk->watch_gfn, blk->order,
-		       uapi_state[READ_ONCE(blk->state)]);
-}
-
-/* List blocks in [*gfn, last], moves *gfn behind them. */
-static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t *gfn,
-		    gfn_t last)
-{
-	struct vprobe_blk *blk;
-	int r = 0;
-
-	while (!r && *gfn <= last) {
-		blk = vprobe_blk_next(vm, gfn, last);
-		if (!blk)
-			break;
-		r = map_add_blk(map, blk);
-		vprobe_blk_put(blk);
-	}
-	return r;
-}
-
-/* What the helper reports, with what is known already in between. */
-static int map_ask(struct vprobe_vm *vm, struct map *map, gfn_t *done)
-{
-	unsigned int i, j, nr;
-	int r;
-
-	r = refresh_backings(vm);
-	for (i = 0; !r && i < vm->backings->nr; i++) {
-		const struct vprobe_backing *b = &vm->backings->b[i];
-		gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift -
-						  PAGE_SHIFT));
-		gfn_t end = b->gfn + b->npages;
-		unsigned long runs = max_runs(b->npages);
-
-		while (!r && gfn < end) {
-			if (signal_pending(current))
-				return -EINTR;
-			/* A vCPU waits for the lock. */
-			if (READ_ONCE(vm->failsafe))
-				return -EBUSY;
-			if (!runs--)
-				return -EPROTO;
-			cond_resched();
-			r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
-			for (j = 0; !r && j < nr; j++) {
-				struct vprobe_report *p = &vm->reports[j];
-
-				if (p->gfn < *done)
-					continue;
-				r = map_blks(vm, map, done,
-					     p->gfn + (1UL << p->order) - 1);
-				if (r || p->gfn < *done)
-					continue;
-				r = map_add(map, p->gfn, p->watch_gfn, p->order,
-					    VPROBE_BLOCK_FREE);
-				*done = p->gfn + (1UL << p->order);
-			}
-		}
-	}
-	return r;
-}
-
-/**
- * vprobe_do_map() - VPROBE_IOC_MAP
- * @vm: the VM
- * @arg: see struct vprobe_map
- *
- * Context: process. Waits for a pass to end.
- */
-int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
-{
-	struct map map = {
-		.blocks = u64_to_user_ptr(arg->blocks),
-		.room = arg->nr,
-	};
-	gfn_t done = 0;
-	int r;
-
-	if (arg->flags & ~VPROBE_MAP_ASK)
-		return -EINVAL;
-	r = mutex_lock_interruptible(&vm->pass_lock);
-	if (r)
-		return r;
-	if (arg->flags & VPROBE_MAP_ASK) {
-		r = may_pass(vm, &arg->reason);
-		if (!r) {
-			r = map_ask(vm, &map, &done);
-			arg->reason = pass_reason(r);
-		}
-	}
-	if (!r)
-		r = map_blks(vm, &map, &done, ULONG_MAX);
-	mutex_unlock(&vm->pass_lock);
-	arg->nr = map.nr;
 	return r;
 }

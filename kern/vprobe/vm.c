@@ -22,7 +22,7 @@ static DEFINE_XARRAY_ALLOC1(vprobe_vms);	/* vprobe_vms_lock */
 static u32 next_id = 1;				/* vprobe_vms_lock */
 static unsigned int nr_vms;			/* vprobe_vms_lock */
 static u64 generation;				/* vprobe_vms_lock */
-static struct workqueue_struct *vprobe_wq;
+struct workqueue_struct *vprobe_wq;
 DECLARE_WAIT_QUEUE_HEAD(vprobe_generation_wq);
 
 static void generation_bump(void)
@@ -227,6 +227,7 @@ static int vm_detach(struct vprobe_vm *vm, u32 *reason)
 	}
 	/* No pass, so no new blocks, from here on. */
 	WRITE_ONCE(vm->detached, true);
+	vprobe_policy_stop(vm);
 	vprobe_drop_helper(vm);
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
@@ -367,6 +368,7 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 	init_waitqueue_head(&vm->wq);
 	INIT_WORK(&vm->release_work, vm_release);
 	INIT_DELAYED_WORK(&vm->failsafe_work, vprobe_failsafe_work);
+	INIT_DELAYED_WORK(&vm->policy_work, vprobe_policy_work);
 	vm->mn.ops = &vm_mn_ops;
 	vm->pid = arg->pid;
 	vm->cid = arg->cid;
@@ -460,6 +462,7 @@ static int vm_publish(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		vm->published = true;
 		WRITE_ONCE(nr_vms, nr_vms + 1);
 		generation_bump();
+		vprobe_policy_start(vm);
 		arg->id = vm->id;
 	}
 	mutex_unlock(&vprobe_vms_lock);
@@ -560,7 +563,8 @@ static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
 	return arg.taken;
 }
 
-static struct vprobe_vm *next_vm(unsigned long *id)
+/* The attached VM with the next larger id, which is stored, or NULL. */
+struct vprobe_vm *vprobe_vm_next(unsigned long *id)
 {
 	struct vprobe_vm *vm;
 
@@ -581,7 +585,7 @@ static void squeeze_work(struct work_struct *work)
 	struct vprobe_vm *vm;
 	unsigned long id = 0;
 
-	while (want && (vm = next_vm(&id))) {
+	while (want && (vm = vprobe_vm_next(&id))) {
 		if (vm->id != READ_ONCE(squeeze.except))
 			want -= min(want, squeeze_vm(vm, want));
 		vprobe_vm_put(vm);

@@ -7,9 +7,12 @@
  * block.c    the blocks of a VM and their states; the locks are described there
  * watch.c    what KVM calls: a guest touched something, a vCPU was reset
  * reclaim.c  one pass: ask the helper, arm, ask again, punch, drop
+ * map.c      what is free, and what is taken
  * fill.c     give a block back
  * backing.c  the memfd behind guest memory
  * helper.c   the KVM BPF hook: runs helpers, has their kfuncs
+ * policy.c   who decides: policies, and the work that asks them
+ * policy_bpf.c  what policies can call
  * inject.c   failure injection
  * stat.c     counters
  */
@@ -21,6 +24,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/vprobe_policy.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -50,6 +54,7 @@ enum vprobe_counter {
 	VPROBE_C_FILLS,
 	VPROBE_C_FILL_BYTES,
 	VPROBE_C_FILLS_VCPU,
+	VPROBE_C_DEMAND_BYTES,
 	VPROBE_C_FILLS_READ,
 	VPROBE_C_FILLS_UNDO,
 	VPROBE_C_FILL_WAITS,
@@ -107,6 +112,7 @@ struct vprobe_blk {
 	unsigned long uaddr;
 	struct file *file;
 	pgoff_t pgoff;
+	u64 taken_ns;			/* ktime_get_ns() when it became a hole */
 	/* jiffies when a fill failed first and last; 0 if none did */
 	unsigned long wait_since;
 	unsigned long wait_last;
@@ -165,6 +171,7 @@ struct vprobe_vm {
 	u64 hole_bytes;			/* lock */
 	unsigned long nr_watches;	/* lock */
 	u64 ram_bytes;
+	u64 free_bytes;			/* as last counted, not taken */
 	unsigned long region_gen;	/* lock; memslots that went away */
 	unsigned long pass_gen;		/* lock; region_gen as the pass saw it */
 	bool failsafe;			/* all holes shall be filled, now */
@@ -172,6 +179,9 @@ struct vprobe_vm {
 	unsigned long failsafe_since;	/* lock; and when it came to that */
 	int failsafe_errno;		/* of its last step */
 	struct delayed_work failsafe_work;
+	struct delayed_work policy_work;
+	bool policy_off;		/* lock */
+	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* a fill hit its limit */
 
@@ -215,6 +225,7 @@ int vprobe_attach(struct vprobe_attach *arg);
 int vprobe_detach(struct vprobe_detach *arg);
 struct vprobe_vm *vprobe_vm_get(u64 id);
 void vprobe_vm_put(struct vprobe_vm *vm);
+struct vprobe_vm *vprobe_vm_next(unsigned long *id);
 unsigned int vprobe_vm_ids(u64 *ids, unsigned int room);
 unsigned int vprobe_nr_vms(void);
 u64 vprobe_generation(void);
@@ -223,6 +234,7 @@ void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay);
 void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
 extern wait_queue_head_t vprobe_generation_wq;
+extern struct workqueue_struct *vprobe_wq;
 int vprobe_vm_init(void);
 void vprobe_vm_exit(void);
 
@@ -281,6 +293,15 @@ void vprobe_reserve_exit(void);
 int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg);
 int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			  unsigned long deadline);
+int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			      unsigned long deadline);
+int vprobe_may_pass(struct vprobe_vm *vm, u32 *reason);
+u32 vprobe_pass_reason(int r);
+unsigned long vprobe_max_runs(unsigned long npages);
+int vprobe_refresh_backings(struct vprobe_vm *vm);
+
+/* map.c */
+int vprobe_count_free(struct vprobe_vm *vm, u64 *bytes);
 int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg);
 
 /* backing.c */
@@ -301,6 +322,19 @@ void vprobe_drop_helper(struct vprobe_vm *vm);
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr);
 int vprobe_helper_init(void);
+
+/* policy.c, policy_bpf.c */
+int vprobe_policy_prefer(struct vprobe_vm *vm,
+			 const struct vprobe_report *report);
+void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
+			  u64 fill_ns);
+void vprobe_policy_pressure(u32 pressure);
+void vprobe_policy_work(struct work_struct *work);
+void vprobe_policy_start(struct vprobe_vm *vm);
+void vprobe_policy_stop(struct vprobe_vm *vm);
+int vprobe_policy_list(struct vprobe_policies *arg);
+int vprobe_policy_init(void);
+void vprobe_policy_exit(void);
 
 /* inject.c */
 enum vprobe_point {

@@ -232,12 +232,46 @@ struct vprobe_stat {
 	__u64 tlb_flushes;	/* batches of watches, one EPT flush each */
 	__u64 iotlb_flushes;
 	__u64 stray_refused;	/* reserved for IOMMUs that tell */
+	__u64 demand_bytes;	/* of fills_vcpu */
+	__u64 free_bytes;	/* free but not taken, when last counted */
+	__u64 policy_id;	/* that decides; 0: the built-in one */
 	__u64 refused[32];	/* by enum vprobe_reason */
 	/*
 	 * [i] counts fills that took from 2^i to 2^(i+1)-1 microseconds; [0]
 	 * also those below, the last also those above.
 	 */
 	__u64 fill_us[VPROBE_FILL_BUCKETS];
+};
+
+enum vprobe_policy_state {
+	VPROBE_POLICY_STATE_READY = 0,	/* it may drive VMs */
+	VPROBE_POLICY_STATE_EVICTED,	/* it may not any more, see @why */
+	VPROBE_POLICY_STATE_GONE,	/* ... and is not registered any more */
+};
+
+/* One policy; @why is a sentence for the operator. */
+struct vprobe_policy_info {
+	__u64 id;		/* grows with each registration */
+	__u64 vm_id;		/* the only VM that it is for, or 0 */
+	__u32 state;		/* enum vprobe_policy_state */
+	__u32 reserved;
+	__u64 calls;		/* of its programs */
+	__u64 ns;		/* that they took */
+	char  name[VPROBE_NAME_LEN];
+	char  why[128];
+};
+
+/* The registered ones, newest first, then the last ones that were evicted. */
+struct vprobe_policies {
+	__u32 size;
+	__u32 nr;		/* in: room in @policies; out: how many there are */
+	__u64 policies;		/* pointer to struct vprobe_policy_info[] */
+};
+
+/* Tell policies of memory pressure, and have all of them look now. */
+struct vprobe_pressure {
+	__u32 size;
+	__u32 pressure;		/* part of the last 10 s, in 1/100 % */
 };
 
 /*
@@ -255,5 +289,7 @@ struct vprobe_stat {
 #define VPROBE_IOC_FILL		_IOWR(VPROBE_IOC_MAGIC, 0x06, struct vprobe_fill)
 #define VPROBE_IOC_MAP		_IOWR(VPROBE_IOC_MAGIC, 0x07, struct vprobe_map)
 #define VPROBE_IOC_STAT		_IOWR(VPROBE_IOC_MAGIC, 0x08, struct vprobe_stat)
+#define VPROBE_IOC_POLICIES	_IOWR(VPROBE_IOC_MAGIC, 0x09, struct vprobe_policies)
+#define VPROBE_IOC_PRESSURE	_IOWR(VPROBE_IOC_MAGIC, 0x0a, struct vprobe_pressure)
 
 #endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * evil: a policy for tests, that does what a policy should not. The knob `mode'
+ * says what.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "vprobe_kfuncs.h"
+
+enum mode {
+	HONEST,
+	INIT_FAILS,
+	DECIDE_FAILS,
+	AGAIN_TOO_SOON,
+	AGAIN_TOO_LATE,
+	PREFER_NONSENSE,
+	SLOW,
+	FLOOD,
+	/* Not against the rules, but against the guest: all, there and back. */
+	MALICIOUS,
+	SPARES_ALL,
+	LATER_ONLY,
+};
+
+const volatile __u32 mode = HONEST;
+
+static __u64 calls;
+
+SEC("struct_ops.s/init")
+int BPF_PROG(evil_init)
+{
+	return mode == INIT_FAILS ? -28 /* ENOSPC */ : 0;
+}
+
+static long spin(__u32 i, void *ctx)
+{
+	calls += i;
+	return 0;
+}
+
+
+SEC("struct_ops/decide")
+int BPF_PROG(evil_decide, const struct vprobe_policy_vm *vm,
+	     const struct vprobe_policy_host *host,
+	     struct vprobe_decision *decision)
+{
+	int i;
+
+	vprobe_again(decision, VPROBE_POLICY_AGAIN_MIN);
+	switch (mode) {
+	case DECIDE_FAILS:
+		return -5;
+	case AGAIN_TOO_SOON:
+		vprobe_again(decision, VPROBE_POLICY_AGAIN_MIN - 1);
+		break;
+	case AGAIN_TOO_LATE:
+		vprobe_again(decision, VPROBE_POLICY_AGAIN_MAX + 1);
+		break;
+	case SLOW:
+		bpf_loop(1 << 21, spin, NULL, 0);
+		break;
+	case FLOOD:
+		bpf_for(i, 0, 2000)
+			vprobe_kick(vm);
+		break;
+	case MALICIOUS:
+		if (__sync_fetch_and_add(&calls, 1) & 1)
+			vprobe_give(decision, VPROBE_ALL);
+		vprobe_take(decision, VPROBE_ALL, calls & 2 ? VPROBE_ALL : 0);
+		break;
+	default:
+		vprobe_take(decision, VPROBE_ALL, 0);
+	}
+	return 0;
+}
+
+SEC("struct_ops/prefer")
+int BPF_PROG(evil_prefer, const struct vprobe_policy_vm *vm,
+	     const struct vprobe_policy_block *block)
+{
+	switch (mode) {
+	case PREFER_NONSENSE:
+		return __VPROBE_PREFER_MAX;
+	case MALICIOUS:
+		return block->gpa >> 21 & 1 ? VPROBE_PREFER_NOW :
+					      VPROBE_PREFER_LATER;
+	case SPARES_ALL:
+		return VPROBE_PREFER_SPARE;
+	case LATER_ONLY:
+		return VPROBE_PREFER_LATER;
+	default:
+		return VPROBE_PREFER_NOW;
+	}
+}
+
+SEC("struct_ops/filled")
+void BPF_PROG(evil_filled, const struct vprobe_policy_vm *vm,
+	      const struct vprobe_policy_fill *fill)
+{
+	if (mode == MALICIOUS)
+		vprobe_kick(vm);
+}
+
+SEC(".struct_ops.link")
+struct vprobe_policy_ops evil = {
+	.init = (void *)evil_init,
+	.decide = (void *)evil_decide,
+	.prefer = (void *)evil_prefer,
+	.filled = (void *)evil_filled,
+	.name = "evil",
+};
+
+char _license[] SEC("license") = "GPL";

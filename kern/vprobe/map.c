@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What is free and what is taken, without changing any of it. */
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "vprobe.h"
+
+struct map {
+	struct vprobe_block __user *blocks;
+	u32 room;
+	u32 nr;
+	gfn_t done;	/* up to here, exclusive */
+};
+
+static int map_add(struct map *map, gfn_t gfn, gfn_t watch_gfn, u32 order,
+		   u32 state)
+{
+	struct vprobe_block b = {
+		.gpa = gfn_to_gpa(gfn),
+		.watch_gpa = gfn_to_gpa(watch_gfn),
+		.order = order,
+		.state = state,
+	};
+
+	if (map->nr < map->room &&
+	    copy_to_user(&map->blocks[map->nr], &b, sizeof(b)))
+		return -EFAULT;
+	map->nr++;
+	return 0;
+}
+
+static int map_add_blk(struct map *map, struct vprobe_blk *blk)
+{
+	static const u32 uapi_state[] = {
+		[VPROBE_ARMING] = VPROBE_BLOCK_WATCHED,
+		[VPROBE_WATCHED] = VPROBE_BLOCK_WATCHED,
+		[VPROBE_RECLAIMING] = VPROBE_BLOCK_RECLAIMING,
+		[VPROBE_HOLE] = VPROBE_BLOCK_HOLE,
+		[VPROBE_FILLING] = VPROBE_BLOCK_FILLING,
+		[VPROBE_GONE] = VPROBE_BLOCK_FREE,
+	};
+
+	return map_add(map, blk->gfn, blk->watch_gfn, blk->order,
+		       uapi_state[READ_ONCE(blk->state)]);
+}
+
+/* List blocks up to @last, inclusive, from where the map is. */
+static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
+{
+	struct vprobe_blk *blk;
+	int r = 0;
+
+	while (!r && map->done <= last) {
+		blk = vprobe_blk_next(vm, &map->done, last);
+		if (!blk)
+			break;
+		r = map_add_blk(map, blk);
+		vprobe_blk_put(blk);
+	}
+	return r;
+}
+
+/* Ask the helper about all memory, and call @fn for each block it reports. */
+static int ask_all(struct vprobe_vm *vm,
+		   int (*fn)(struct vprobe_vm *vm, void *arg,
+			     const struct vprobe_report *report), void *arg)
+{
+	unsigned int i, j, nr;
+	int r;
+
+	r = vprobe_refresh_backings(vm);
+	for (i = 0; !r && i < vm->backings->nr; i++) {
+		const struct vprobe_backing *b = &vm->backings->b[i];
+		gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift -
+						  PAGE_SHIFT));
+		gfn_t end = b->gfn + b->npages;
+		unsigned long runs = vprobe_max_runs(b->npages);
+
+		while (!r && gfn < end) {
+			if (signal_pending(current))
+				return -EINTR;
+			/* A vCPU waits for the lock. */
+			if (READ_ONCE(vm->failsafe))
+				return -EBUSY;
+			if (!runs--)
+				return -EPROTO;
+			cond_resched();
+			r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
+			for (j = 0; !r && j < nr; j++)
+				r = fn(vm, arg, &vm->reports[j]);
+		}
+	}
+	return r;
+}
+
+/* What the helper reports, with what is known already in between. */
+static int map_report(struct vprobe_vm *vm, void *arg,
+		      const struct vprobe_report *p)
+{
+	struct map *map = arg;
+	int r;
+
+	if (p->gfn < map->done)
+		return 0;
+	r = map_blks(vm, map, p->gfn + (1UL << p->order) - 1);
+	if (r || p->gfn < map->done)
+		return r;
+	r = map_add(map, p->gfn, p->watch_gfn, p->order, VPROBE_BLOCK_FREE);
+	map->done = p->gfn + (1UL << p->order);
+	return r;
+}
+
+static int count_report(struct vprobe_vm *vm, void *arg,
+			const struct vprobe_report *p)
+{
+	struct vprobe_blk *blk = vprobe_blk_at(vm, p->gfn);
+	u64 *bytes = arg;
+
+	if (!blk && p->order >= vm->granule_shift - PAGE_SHIFT)
+		*bytes += PAGE_SIZE << p->order;
+	vprobe_blk_put(blk);
+	return 0;
+}
+
+/**
+ * vprobe_count_free() - how much a pass could take
+ * @vm: the VM
+ * @bytes: out; what the guest's helper says, at most all of the guest's memory
+ *
+ * Context: process, pass_lock.
+ * Return: 0, or what vprobe_reclaim_locked() returns.
+ */
+int vprobe_count_free(struct vprobe_vm *vm, u64 *bytes)
+{
+	u32 reason;
+	int r;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	*bytes = 0;
+	r = vprobe_may_pass(vm, &reason);
+	if (!r)
+		r = ask_all(vm, count_report, bytes);
+	*bytes = min(*bytes, vm->backings->bytes);
+	if (!r)
+		WRITE_ONCE(vm->free_bytes, *bytes);
+	return r;
+}
+
+/**
+ * vprobe_do_map() - VPROBE_IOC_MAP
+ * @vm: the VM
+ * @arg: see struct vprobe_map
+ *
+ * Context: process. Waits for a pass to end.
+ */
+int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
+{
+	struct map map = {
+		.blocks = u64_to_user_ptr(arg->blocks),
+		.room = arg->nr,
+	};
+	int r;
+
+	if (arg->flags & ~VPROBE_MAP_ASK)
+		return -EINVAL;
+	r = mutex_lock_interruptible(&vm->pass_lock);
+	if (r)
+		return r;
+	if (arg->flags & VPROBE_MAP_ASK) {
+		r = vprobe_may_pass(vm, &arg->reason);
+		if (!r) {
+			r = ask_all(vm, map_report, &map);
+			arg->reason = vprobe_pass_reason(r);
+		}
+	}
+	if (!r)
+		r = map_blks(vm, &map, ULONG_MAX);
+	mutex_unlock(&vm->pass_lock);
+	arg->nr = map.nr;
+	return r;
+}
