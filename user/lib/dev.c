@@ -259,3 +259,53 @@ int vprobe_dev_map(int dev, uint64_t id, unsigned int flags,
 		"cannot list the blocks of VM %llu: they change too fast; try again",
 		(unsigned long long)id);
 }
+
+int vprobe_dev_policies(int dev, struct vprobe_policy_info **policies,
+			size_t *nr, struct vprobe_error *err)
+{
+	size_t room = 32;
+	int tries;
+
+	for (tries = 0; tries < GROW_TRIES; tries++) {
+		struct vprobe_policy_info *buf = calloc(room, sizeof(*buf));
+		struct vprobe_policies req = {
+			.size = sizeof(req),
+			.nr = (uint32_t)room,
+			.policies = (uintptr_t)buf,
+		};
+
+		if (!buf)
+			return vprobe_error_set(err, -ENOMEM,
+				"cannot list policies: out of memory");
+		if (ioctl(dev, VPROBE_IOC_POLICIES, &req)) {
+			int e = errno;
+
+			free(buf);
+			return vprobe_error_set(err, -e,
+				"cannot list policies: %s", strerror(e));
+		}
+		if (req.nr <= room) {
+			*policies = buf;
+			*nr = req.nr;
+			return 0;
+		}
+		free(buf);
+		room = (size_t)req.nr + 16;
+	}
+	return vprobe_error_set(err, -EAGAIN,
+		"cannot list policies: they come and go too fast; try again");
+}
+
+int vprobe_dev_pressure(int dev, unsigned int pressure,
+			struct vprobe_error *err)
+{
+	struct vprobe_pressure req = {
+		.size = sizeof(req),
+		.pressure = pressure,
+	};
+
+	if (ioctl(dev, VPROBE_IOC_PRESSURE, &req))
+		return vprobe_error_set(err, -errno,
+			"cannot tell of memory pressure: %s", strerror(errno));
+	return 0;
+}

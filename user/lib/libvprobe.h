@@ -92,6 +92,22 @@ int vprobe_dev_list(int dev, uint64_t **ids, size_t *nr,
 		    struct vprobe_error *err);
 
 /**
+ * vprobe_dev_policies() - the registered policies, and evicted ones
+ * @dev: device
+ * @policies: out: allocated array, to be freed by the caller
+ * @nr: out: its length
+ * @err: why not
+ *
+ * Return: 0 or a negative errno
+ */
+int vprobe_dev_policies(int dev, struct vprobe_policy_info **policies,
+			size_t *nr, struct vprobe_error *err);
+
+/* Tell policies of memory pressure: see struct vprobe_pressure. */
+int vprobe_dev_pressure(int dev, unsigned int pressure,
+			struct vprobe_error *err);
+
+/**
  * vprobe_dev_map() - the blocks of a VM, sorted by address
  * @dev: device
  * @id: VM

@@ -35,6 +35,8 @@ static void show_memory(const struct vprobe_stat *st)
 	out_u64("taken_blocks", "blocks taken, ever", st->taken_blocks);
 	out_u64("passes", "passes", st->passes);
 	out_u64("repopulated", "repopulated by others", st->repopulated);
+	out_size("free_bytes", "free when last counted", st->free_bytes);
+	out_u64("policy_id", "policy", st->policy_id);
 	out_end();
 }
 
@@ -93,6 +95,7 @@ static void show_fills(const struct vprobe_stat *st)
 	out_u64("blocks", "blocks filled", st->fills);
 	out_size("bytes", "bytes filled", st->fill_bytes);
 	out_u64("vcpu", "in a vCPU's fault", st->fills_vcpu);
+	out_size("demand_bytes", "bytes of those", st->demand_bytes);
 	out_u64("read", "because of a read", st->fills_read);
 	out_u64("undo", "because a punch failed", st->fills_undo);
 	out_u64("waits", "waited for memory", st->fill_waits);

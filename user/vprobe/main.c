@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{ "free-map", "list the free blocks and the holes of a VM",
 	  cmd_free_map },
 	{ "helper", "show or remove the helper of a VM", cmd_helper },
+	{ "policy", "show, load, set or unload policies", cmd_policy },
 	{ "version", "show the versions of program and module", cmd_version },
 };
 

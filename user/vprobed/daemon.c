@@ -30,19 +30,21 @@
 #include "ipc.h"
 #include "libvprobe.h"
 #include "log.h"
+#include "pressure.h"
 
 #define SYNC_MS			2000
 #define BACKOFF_MIN_MS		100
 #define BACKOFF_MAX_MS		30000
 /* A talker that lived this long was healthy. */
 #define HEALTHY_MS		60000
-/* Talker, device, signals, finished jobs, reply to --oneshot-file. */
-enum { P_TALKER, P_DEV, P_SIGNAL, P_DONE, P_ONESHOT, P_FIXED };
+/* Talker, device, signals, finished jobs, reply to --oneshot-file, PSI. */
+enum { P_TALKER, P_DEV, P_SIGNAL, P_DONE, P_ONESHOT, P_PSI, P_FIXED };
 
 struct daemon {
 	const struct options *opt;
 	struct core core;
 	struct bpf_host bpf;
+	struct pressure pressure;
 	int dev;
 	int listen_fd;
 	int signal_fd;
@@ -411,6 +413,9 @@ static int next_timeout(const struct daemon *d)
 		if (timeout < 0 || left < timeout)
 			timeout = left;
 	}
+	if (d->pressure.told &&
+	    (timeout < 0 || timeout > PRESSURE_AGAIN_MS))
+		timeout = PRESSURE_AGAIN_MS;
 	return timeout;
 }
 
@@ -442,6 +447,7 @@ static void loop(struct daemon *d)
 		pfd[P_SIGNAL] = (struct pollfd){ d->signal_fd, POLLIN, 0 };
 		pfd[P_DONE] = (struct pollfd){ d->done[0], POLLIN, 0 };
 		pfd[P_ONESHOT] = (struct pollfd){ d->oneshot_fd, POLLIN, 0 };
+		pfd[P_PSI] = (struct pollfd){ d->pressure.fd, POLLPRI, 0 };
 		nr += add_pidfds(d, pfd + P_FIXED);
 		if (poll(pfd, nr, next_timeout(d)) < 0 && errno != EINTR)
 			break;
@@ -457,6 +463,9 @@ static void loop(struct daemon *d)
 			talker_input(d);
 		if (d->oneshot_fd >= 0 && pfd[P_ONESHOT].revents)
 			handle_oneshot(d);
+		if ((pfd[P_PSI].revents & POLLPRI) ||
+		    pressure_due(&d->pressure, mono_ms()))
+			pressure_tell(&d->pressure, d->dev, mono_ms());
 		if (gone || (core_wants_sync(&d->core) &&
 			     mono_ms() - synced_ms >= SYNC_MS)) {
 			synced_ms = mono_ms();
@@ -588,6 +597,7 @@ int daemon_run(const struct options *opt)
 	static struct daemon d = {
 		.dev = -1,
 		.listen_fd = -1,
+		.pressure = { .fd = -1 },
 		.oneshot_fd = -1,
 		.talker_fd = -1,
 		.backoff_ms = BACKOFF_MIN_MS,
@@ -602,8 +612,10 @@ int daemon_run(const struct options *opt)
 		log_msg(LOG_WARNING,
 			"the talker's system calls are not filtered (--no-seccomp)");
 	start_talker(&d);
-	if (!opt->oneshot_file)
+	if (!opt->oneshot_file) {
+		pressure_open(&d.pressure);
 		log_msg(LOG_INFO, "listening on vsock port %u", opt->port);
+	}
 	loop(&d);
 	sd_notify(0, "STOPPING=1");
 	stop_talker(&d);

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Policies: files, knobs, links. */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "policy.h"
+
+/* The first thing that libbpf complained of, or what the verifier said. */
+static char complaint[512];
+
+/* The verifier's log ends with what is wrong, and "processed N insns ...". */
+static void keep_verdict(char *log)
+{
+	char *end = strstr(log, "\nprocessed "), *line;
+
+	if (!end)
+		return;
+	*end = 0;
+	line = strrchr(log, '\n');
+	snprintf(complaint, sizeof(complaint), "verifier: %s",
+		 line ? line + 1 : log);
+}
+
+static int keep_complaint(enum libbpf_print_level level, const char *fmt,
+			  va_list args)
+{
+	char *text = NULL;
+
+	if (level != LIBBPF_WARN || vasprintf(&text, fmt, args) < 0)
+		return 0;
+	if (!complaint[0])
+		snprintf(complaint, sizeof(complaint), "%s", text);
+	if (strstr(text, "BEGIN PROG LOAD LOG"))
+		keep_verdict(text);
+	free(text);
+	return 0;
+}
+
+static void slot_path(char *path, size_t len, const char *dir, uint64_t vm_id,
+		      const char *ending)
+{
+	if (vm_id)
+		snprintf(path, len, "%s/vm-%" PRIu64 "%s", dir, vm_id, ending);
+	else
+		snprintf(path, len, "%s/default%s", dir, ending);
+}
+
+struct json_object *policy_note(uint64_t vm_id)
+{
+	char path[PATH_MAX];
+
+	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
+	return json_object_from_file(path);
+}
+
+static void write_note(uint64_t vm_id, const char *file,
+		       struct json_object *knobs)
+{
+	struct json_object *note = json_object_new_object();
+	char path[PATH_MAX];
+
+	mkdir("/run/vprobe", 0755);
+	mkdir(POLICY_NOTES, 0755);
+	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
+	json_object_object_add(note, "file", json_object_new_string(file));
+	json_object_object_add(note, "knobs", json_object_get(knobs));
+	/* Without it only policy_set() does not work. */
+	json_object_to_file(path, note);
+	json_object_put(note);
+}
+
+static int find_file(const char *what, char *path, struct vprobe_error *err)
+{
+	char candidate[PATH_MAX];
+
+	if (!strchr(what, '/') && !strstr(what, ".o"))
+		snprintf(candidate, sizeof(candidate), "%s/%s.bpf.o",
+			 POLICY_DIR, what);
+	else
+		snprintf(candidate, sizeof(candidate), "%s", what);
+	if (!realpath(candidate, path))
+		return vprobe_error_set(err, -errno,
+			"cannot open the policy %s: %s", candidate,
+			strerror(errno));
+	return 0;
+}
+
+static struct bpf_map *ops_map(struct bpf_object *obj)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			return map;
+	return NULL;
+}
+
+/* The section that "const volatile" variables are in, and its contents. */
+static void *rodata(struct bpf_object *obj, size_t *size)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, obj) {
+		const char *dot = strchr(bpf_map__name(map), '.');
+
+		if (dot && !strcmp(dot, ".rodata"))
+			return bpf_map__initial_value(map, size);
+	}
+	return NULL;
+}
+
+static const struct btf_type *strip(const struct btf *btf,
+				    const struct btf_type *t)
+{
+	while (btf_is_mod(t) || btf_is_typedef(t))
+		t = btf__type_by_id(btf, t->type);
+	return t;
+}
+
+static int set_value(void *at, size_t size, const char *name, const char *text,
+		     struct vprobe_error *err)
+{
+	uint64_t value, most = size >= 8 ? UINT64_MAX : (1ULL << size * 8) - 1;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (errno || *end || *text < '0' || *text > '9' || value > most)
+		return vprobe_error_set(err, -EINVAL,
+			"the knob %s cannot be \"%s\": write a number from 0 to %" PRIu64,
+			name, text, most);
+	/* x86 is little endian. */
+	memcpy(at, &value, size);
+	return 0;
+}
+
+/* Find a knob in BTF, or add all names to @names. */
+static int set_knob(struct bpf_object *obj, const char *name, const char *text,
+		    struct vprobe_error *err)
+{
+	const struct btf *btf = bpf_object__btf(obj);
+	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+	const struct btf_type *sec = id < 0 ? NULL : btf__type_by_id(btf, id);
+	char names[256] = "";
+	size_t size = 0, i;
+	uint8_t *data = rodata(obj, &size);
+
+	for (i = 0; data && sec && i < btf_vlen(sec); i++) {
+		const struct btf_var_secinfo *v = &btf_var_secinfos(sec)[i];
+		const struct btf_type *var = btf__type_by_id(btf, v->type);
+		const struct btf_type *t =
+			strip(btf, btf__type_by_id(btf, var->type));
+		const char *var_name = btf__name_by_offset(btf, var->name_off);
+		size_t len = strlen(names);
+
+		if (!btf_is_int(t) || v->offset + v->size > size)
+			continue;
+		if (!strcmp(var_name, name))
+			return set_value(data + v->offset, v->size, name, text,
+					 err);
+		snprintf(names + len, sizeof(names) - len, "%s%s",
+			 len ? ", " : "", var_name);
+	}
+	return vprobe_error_set(err, -ENOENT, "the policy has no knob %s; it has %s",
+				name, *names ? names : "none");
+}
+
+/* Checks that it is one of ours, and says which VM it is for. */
+static int set_vm(struct bpf_object *obj, struct bpf_map *map, uint64_t vm_id,
+		  struct vprobe_error *err)
+{
+	const struct btf *btf = bpf_object__btf(obj);
+	int id = btf__find_by_name_kind(btf, "vprobe_policy_ops",
+					BTF_KIND_STRUCT);
+	const struct btf_type *t = id < 0 ? NULL : btf__type_by_id(btf, id);
+	uint8_t *ops = map ? bpf_map__initial_value(map, NULL) : NULL;
+	size_t i;
+
+	for (i = 0; ops && t && i < btf_vlen(t); i++) {
+		const struct btf_member *m = &btf_members(t)[i];
+
+		if (strcmp(btf__name_by_offset(btf, m->name_off), "vm_id"))
+			continue;
+		memcpy(ops + m->offset / 8, &vm_id, sizeof(vm_id));
+		return 0;
+	}
+	return vprobe_error_set(err, -EINVAL,
+		"the file holds no struct vprobe_policy_ops, so it is no policy");
+}
+
+static const char *first_line(void)
+{
+	complaint[strcspn(complaint, "\n")] = 0;
+	return complaint;
+}
+
+static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
+{
+	struct bpf_link *link;
+	char pin[PATH_MAX];
+	int ret;
+
+	slot_path(pin, sizeof(pin), POLICY_PINS, vm_id, "");
+	link = bpf_link__open(pin);
+	if (link) {
+		/* One is swapped for the other, and no VM is without. */
+		ret = bpf_link__update_map(link, map);
+		bpf_link__destroy(link);
+		return ret ? vprobe_error_set(err, ret,
+			"cannot swap the policy: %s", strerror(-ret)) : 0;
+	}
+	link = bpf_map__attach_struct_ops(map);
+	if (!link) {
+		ret = -errno;
+		return vprobe_error_set(err, ret,
+			"the policy is refused: %s",
+			ret == -ENOENT && vm_id ? "the VM is gone" :
+			strerror(-ret));
+	}
+	mkdir(POLICY_PINS, 0700);
+	ret = bpf_link__pin(link, pin);
+	if (ret)
+		vprobe_error_set(err, ret, "cannot pin the policy at %s: %s",
+				 pin, strerror(-ret));
+	else
+		bpf_link__disconnect(link);
+	bpf_link__destroy(link);
+	return ret;
+}
+
+static int load_object(struct bpf_object *obj, uint64_t vm_id,
+		       struct json_object *knobs, struct vprobe_error *err)
+{
+	struct bpf_map *map = ops_map(obj);
+	int ret;
+
+	ret = set_vm(obj, map, vm_id, err);
+	if (ret)
+		return ret;
+	json_object_object_foreach(knobs, name, value) {
+		ret = set_knob(obj, name, json_object_get_string(value), err);
+		if (ret)
+			return ret;
+	}
+	/* As with SEC(".struct_ops.link"), whatever the file says. */
+	bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_LINK);
+	complaint[0] = 0;
+	ret = bpf_object__load(obj);
+	if (ret)
+		return vprobe_error_set(err, ret,
+			"the kernel refuses the policy: %s: %s", strerror(-ret),
+			first_line());
+	return attach(map, vm_id, err);
+}
+
+int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
+		struct vprobe_error *err)
+{
+	struct bpf_object *obj;
+	char path[PATH_MAX];
+	int ret;
+
+	ret = find_file(what, path, err);
+	if (ret)
+		return ret;
+	libbpf_set_print(keep_complaint);
+	complaint[0] = 0;
+	obj = bpf_object__open_file(path, NULL);
+	if (!obj)
+		return vprobe_error_set(err, -errno,
+			"%s is no BPF object: %s", path, first_line());
+	ret = load_object(obj, vm_id, knobs, err);
+	bpf_object__close(obj);
+	if (!ret)
+		write_note(vm_id, path, knobs);
+	return ret;
+}
+
+int policy_set(uint64_t vm_id, struct json_object *knobs,
+	       struct vprobe_error *err)
+{
+	struct json_object *note = policy_note(vm_id), *file, *old;
+	int ret;
+
+	if (!note || !json_object_object_get_ex(note, "file", &file) ||
+	    !json_object_object_get_ex(note, "knobs", &old)) {
+		json_object_put(note);
+		return vprobe_error_set(err, -ENOENT,
+			"no policy was loaded there with 'vprobe policy load'");
+	}
+	json_object_object_foreach(knobs, name, value)
+		json_object_object_add(old, name, json_object_get(value));
+	ret = policy_load(json_object_get_string(file), vm_id, old, err);
+	json_object_put(note);
+	return ret;
+}
+
+int policy_unload(uint64_t vm_id, struct vprobe_error *err)
+{
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int ret;
+
+	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
+	unlink(path);
+	slot_path(path, sizeof(path), POLICY_PINS, vm_id, "");
+	link = bpf_link__open(path);
+	if (!link)
+		return vprobe_error_set(err, -errno, errno == ENOENT ?
+			"no policy was loaded there with 'vprobe policy load'" :
+			"cannot unload the policy: %s", strerror(errno));
+	/* The pin alone would end it some time later. */
+	ret = bpf_link__detach(link);
+	bpf_link__destroy(link);
+	if (ret)
+		return vprobe_error_set(err, ret, "cannot unload the policy: %s",
+					strerror(-ret));
+	unlink(path);
+	return 0;
+}

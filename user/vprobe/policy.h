@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Loading of policies.
+ *
+ * There is one slot for all VMs and one for each VM. A slot is a BPF link that
+ * is pinned at POLICY_PINS/SLOT; what was loaded into it is noted at
+ * POLICY_NOTES/SLOT.json, to be loaded again with other knobs.
+ */
+#ifndef VPROBE_CLI_POLICY_H
+#define VPROBE_CLI_POLICY_H
+
+#include <json-c/json.h>
+
+#include "libvprobe.h"
+
+#define POLICY_DIR	"/usr/lib/vprobe/policies"
+#define POLICY_PINS	"/sys/fs/bpf/vprobe"
+#define POLICY_NOTES	"/run/vprobe/policies"
+
+/**
+ * policy_load() - load a policy into a slot; swaps it if there is one
+ * @what: a file, or the name of one in POLICY_DIR without its ending
+ * @vm_id: the slot; 0: for all VMs
+ * @knobs: object: values, as text, by name
+ * @err: why not; the slot is as it was then
+ *
+ * Return: 0 or a negative errno
+ */
+int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
+		struct vprobe_error *err);
+
+/**
+ * policy_set() - change knobs of what a slot holds, leaving the others
+ * @vm_id: the slot
+ * @knobs: as for policy_load()
+ * @err: why not
+ *
+ * Return: 0; -ENOENT if nothing was loaded into it by policy_load()
+ */
+int policy_set(uint64_t vm_id, struct json_object *knobs,
+	       struct vprobe_error *err);
+
+/* Empty a slot. Return: 0, -ENOENT if it is. */
+int policy_unload(uint64_t vm_id, struct vprobe_error *err);
+
+/* What was loaded into a slot: an object, to be put, or NULL. */
+struct json_object *policy_note(uint64_t vm_id);
+
+#endif
