@@ -71,7 +71,7 @@ check: all images
 check-debug: all modules-debug images
 	@tests/run -f debug $(T)
 
-check-selftests: all images
+check-selftests: all modules-selftest images
 	@tests/selftests
 
 # Builds by itself: a build that fails is to be its last line, too.

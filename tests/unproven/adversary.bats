@@ -191,12 +191,18 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 
 @test "a helper with the wrong watches is found out at the first write" {
 	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
-	# True blocks, but watches that the guest does not write to.
-	read -r gpa size < <(free_blocks c | tail -n 1)
-	order=9
-	bad_helper c free "$gpa" $((size >> 21)) $order $((24 << 20))
+	# True blocks, side by side, but watches that the guest does not write
+	# to; so many that it cannot do without all of them.
+	read -r gpa size < <(free_blocks c | awk '
+		$1 != end { start = $1 }
+		{ end = $1 + $2 }
+		end - start > most { most = end - start; first = start }
+		END { print first, most }')
+	echo "$size bytes from $gpa on"
+	[ "$size" -ge $((128 << 20)) ]
+	bad_helper c free "$gpa" $((size >> 21)) 9 $((24 << 20))
 	vprobe reclaim c all
-	[ "$(vstat c memory.holes)" -ge 1 ]
+	[ "$(vstat c memory.holes)" -ge 40 ]
 	guest_run c 'memhog -m 380' || :
 	[ "$(vstat c fills.failsafes)" -ge 1 ]
 	no_trace c

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Policies: loading, swapping and unloading them, what they may decide, and how
+# one that misbehaves is thrown out.
+# takes: 200
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+POLICIES=/usr/lib/vprobe/policies
+EVIL=/vprobe/build/bpf/tests/policies/evil.bpf.o
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	vprobe_vm a nvme=1 attach="--stray fault"
+}
+
+teardown_file() {
+	vm_kill_all
+	vprobed_stop
+}
+
+teardown() {
+	vprobe policy unload >/dev/null 2>&1 || :
+	vprobe policy unload --vm a >/dev/null 2>&1 || :
+	bpftool struct_ops unregister name simple >/dev/null 2>&1 || :
+	rm -rf /sys/fs/bpf/links
+}
+
+# policy_is NAME: it drives the VM
+policy_is() {
+	[ "$(vprobe --json policy show |
+		jq -r '.[] | select(.drives == 1) | .name')" = "$1" ]
+}
+
+taken_more_than() { [ "$(vstat a memory.hole_bytes)" -gt "$1" ]; }
+took_again() { [ "$(vstat a memory.taken_blocks)" -gt "$1" ]; }
+
+nothing_taken() {
+	vprobe fill a all
+	no_trace a
+}
+
+@test "without a policy the built-in one drives the VM, and takes nothing" {
+	wait_until 10 policy_is '(built-in)'
+	[ "$(vstat a memory.taken_blocks)" = 0 ]
+}
+
+@test "bpftool struct_ops register alone is enough, and unregister" {
+	bpftool struct_ops register $POLICIES/simple.bpf.o
+	wait_until 30 policy_is simple
+	wait_until 30 taken_more_than $((500 << 20))
+	bpftool struct_ops unregister name simple
+	wait_until 30 policy_is '(built-in)'
+	nothing_taken
+}
+
+@test "bpftool struct_ops register with a link that is pinned" {
+	bpftool struct_ops register $EVIL /sys/fs/bpf/links
+	wait_until 30 policy_is evil
+	wait_until 30 taken_more_than $((500 << 20))
+	rm /sys/fs/bpf/links/evil
+	wait_until 30 policy_is '(built-in)'
+	nothing_taken
+}
+
+@test "load, set, unload; knobs are obeyed" {
+	vprobe policy load simple interval_ms=200
+	wait_until 30 policy_is simple
+	wait_until 30 taken_more_than $((500 << 20))
+	id=$(vstat a memory.policy_id)
+	vprobe policy set leave_mib=300
+	[ "$(vstat a memory.policy_id)" != "$id" ] || wait_until 30 policy_is simple
+	vprobe fill a all
+	before=$(vstat a memory.taken_blocks)
+	wait_until 30 took_again "$before"
+	sleep 2
+	[ "$(vstat a memory.free_bytes)" -ge $((290 << 20)) ]
+	[ "$(guest_free_high a)" -ge \
+		$(($(vstat a memory.hole_bytes) + (290 << 20))) ]
+	vprobe policy unload
+	wait_until 30 policy_is '(built-in)'
+	nothing_taken
+}
+
+@test "a policy of the VM goes before one that is for all" {
+	vprobe policy load watermark
+	wait_until 30 policy_is watermark
+	vprobe policy load simple --vm a
+	wait_until 30 policy_is simple
+	[ "$(vprobe --json policy show | jq length)" = 3 ]
+	vprobe policy unload --vm a
+	wait_until 30 policy_is watermark
+	vprobe policy unload
+	nothing_taken
+}
+
+@test "every policy that comes along loads and decides" {
+	for file in "$POLICIES"/*.bpf.o; do
+		name=$(basename "$file" .bpf.o)
+		vprobe policy load "$name"
+		wait_until 30 policy_is "$name"
+		sleep 1
+		[ "$(vprobe --json policy show |
+			jq -r '.[0].state')" = ready ]
+	done
+	vprobe policy unload
+	nothing_taken
+}
+
+@test "prefer: spared blocks stay, second choices are taken when needed" {
+	vprobe policy load $EVIL mode=9
+	wait_until 30 policy_is evil
+	sleep 2
+	[ "$(vstat a memory.holes)" = 0 ]
+	vprobe policy load $EVIL mode=10
+	wait_until 30 taken_more_than $((500 << 20))
+	vprobe policy unload
+	nothing_taken
+}
+
+@test "what is wrong is said, and the old policy stays" {
+	vprobe policy load watermark
+	wait_until 30 policy_is watermark
+	refused_with 1 'cannot open the policy' vprobe policy load nosuch
+	refused_with 1 'is no BPF object' vprobe policy load "$TOOLS/mklie"
+	refused_with 1 'no struct vprobe_policy_ops' vprobe policy load \
+		/usr/lib/vprobe/helpers/linux_buddy.bpf.o
+	refused_with 1 'no knob nosuch; it has .*interval_ms' \
+		vprobe policy load simple nosuch=1
+	refused_with 1 'cannot be "-1"' vprobe policy load simple interval_ms=-1
+	refused_with 1 'cannot be "5000000000"' \
+		vprobe policy load simple interval_ms=5000000000
+	refused_with 2 'no KEY=VALUE' vprobe policy load simple interval_ms
+	refused_with 1 'no attached VM' vprobe policy load simple --vm nosuch
+	refused_with 1 'No space left' vprobe policy load $EVIL mode=1
+	refused_with 1 'nothing was loaded|no policy was loaded' \
+		vprobe policy unload --vm a
+	refused_with 2 'show, load, set or unload' vprobe policy frobnicate
+	refused_with 2 'which policy' vprobe policy load
+	policy_is watermark
+}
+
+# evicted_for MODE TEXT: the built-in one takes over, and the reason stays
+evicted_for() {
+	vprobe policy load $EVIL mode="$1"
+	wait_until 60 policy_is '(built-in)'
+	vprobe policy show
+	[ "$(vprobe --json policy show | jq -r '.[0].state')" = evicted ]
+	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
+	vprobe policy unload
+	[ "$(vprobe --json policy show | jq -r '.[0].state')" = gone ]
+	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
+	nothing_taken
+}
+
+@test "evicted: decide() fails" { evicted_for 2 'decide\(\) returned -5'; }
+@test "evicted: wants to look again too soon" { evicted_for 3 'in 9 ms'; }
+@test "evicted: wants to look again too late" { evicted_for 4 'in 3600001 ms'; }
+@test "evicted: prefer() answers nonsense" { evicted_for 5 'prefer\(\) returned 3'; }
+@test "evicted: over its budget" { evicted_for 6 'ran for more than 250 ms'; }
+@test "evicted: floods" { evicted_for 7 'more than 1000 calls'; }
+
+@test "an evicted policy can be replaced where it is" {
+	vprobe policy load $EVIL mode=2
+	wait_until 30 policy_is '(built-in)'
+	vprobe policy load simple
+	wait_until 30 policy_is simple
+}
+
+@test "the most malicious policy costs time, and nothing else" {
+	vprobe policy load $EVIL mode=8
+	wait_until 30 policy_is evil
+	guest_run a 'memhog -m 300 -t 2 -s 20'
+	works a 100
+	vprobe stat a
+	[ "$(vstat a watches.emulated)" = 0 ]
+	[ "$(vstat a fills.failsafes)" = 0 ]
+	[ "$(vstat a fills.timeouts)" = 0 ]
+	[ "$(vstat a fills.blocks)" -gt 100 ]
+	vprobe policy unload
+	nothing_taken
+	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+}
+
+told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
+
+@test "memory pressure reaches policies, by PSI" {
+	vprobe policy load watermark low_percent=0 high_percent=0 \
+		pressure_percent=1 busy_ms=100
+	wait_until 30 policy_is watermark
+	sleep 1
+	[ "$(vstat a memory.holes)" = 0 ]
+	echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+	mkdir -p /sys/fs/cgroup/tight
+	echo 8M > /sys/fs/cgroup/tight/memory.high
+	(
+		echo $BASHPID > /sys/fs/cgroup/tight/cgroup.procs
+		exec timeout 60 sh -c 'while :; do
+			head -c 64M /dev/zero | tail -c 40M >/dev/null; done'
+	) 3>&- &
+	hog=$!
+	wait_until 60 told_pressure
+	wait_until 30 taken_more_than $((100 << 20))
+	kill $hog || :
+	wait $hog || :
+	vprobe policy unload
+	nothing_taken
+}
+
+@test "policies are swapped every 100 ms under load" {
+	vprobe policy load simple interval_ms=50
+	guest_run a 'memhog -m 300 -t 2 -s 60' 3>&- & hog=$!
+	end=$((SECONDS + 60)) n=0
+	while [ $SECONDS -lt $end ]; do
+		vprobe policy load $EVIL mode=8 >/dev/null
+		sleep 0.1
+		vprobe policy load headroom interval_ms=100 >/dev/null
+		sleep 0.1
+		vprobe policy load simple interval_ms=50 >/dev/null
+		sleep 0.1
+		n=$((n + 3))
+	done
+	wait $hog
+	echo "$n swaps"
+	[ $n -gt 20 ]
+	[ "$(vprobe --json policy show | jq -r '.[0].state')" = ready ]
+	vprobe policy unload
+	all_watched a
+	[ "$(vstat a watches.emulated)" = 0 ]
+	[ "$(vstat a fills.failsafes)" = 0 ]
+	[ "$(vstat a fills.timeouts)" = 0 ]
+	works a 300
+	nothing_taken
+	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+}
+
+@test "a VM with a policy of its own goes: the policy stays, for nobody" {
+	vprobe_vm b mem=512M
+	vprobe policy load simple --vm b
+	vprobe detach b
+	[ "$(vprobe --json policy show |
+		jq -r '.[] | select(.name == "simple") | .drives')" = 0 ]
+	rm -f /sys/fs/bpf/vprobe/vm-*
+	vm_stop b
+}
+
+@test "zero IOMMU faults, and nobody complained" {
+	vprobe detach a
+	[ "$(iommu_faults)" = 0 ]
+	guest_log_clean a
+	vm_stop a
+	host_log_clean
+}

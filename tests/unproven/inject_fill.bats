@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Steps of undo, fill, detach and reset that fail, once each; and, on the debug
+# kernel, any allocation at all.
+# takes: 400
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+load lib/inject.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	inject_guest
+}
+
+teardown_file() {
+	vm_kill_all
+}
+
+# A test that failed leaves nothing behind for the next one.
+setup() {
+	inject_reset
+}
+
+@test "undo fails as well: the block is a hole, and comes back" {
+	for point in populate fill_iommu; do
+		fail_at punch 3
+		fail_at $point 1
+		vprobe reclaim a all
+		was_hit punch
+		was_hit $point
+		all_watched a
+		works a 300
+		all_is_well
+	done
+}
+
+@test "undo fails, and the next pass takes the memory that was left" {
+	fail_at drop 3
+	fail_at fill_iommu 1
+	vprobe reclaim a all
+	was_hit fill_iommu
+	repopulated=$(vstat a memory.repopulated)
+	vprobe reclaim a all
+	[ "$(vstat a memory.repopulated)" -gt "$repopulated" ]
+	[ "$(vm_ram_resident a)" -lt $((400 << 20)) ]
+	all_is_well
+}
+
+fill_fails() {
+	for n in 1 50; do
+		vprobe reclaim a all
+		fail_at "$1" $n
+		paused refused_with 1 'memory' vprobe fill a all
+		was_hit "$1"
+		[ "$(vstat a memory.holes)" -gt 0 ]
+		all_watched a
+		all_is_well
+	done
+}
+
+@test "fill: populate" { fill_fails populate; }
+@test "fill: fill_iommu" { fill_fails fill_iommu; }
+
+@test "a vCPU's fill fails: it waits and goes on" {
+	for point in populate fill_iommu; do
+		for n in 1 20; do
+			vprobe reclaim a all
+			waits=$(vstat a fills.waits)
+			fail_at $point $n
+			works a 400
+			was_hit $point
+			[ $(($(vstat a fills.waits) - waits)) = 1 ]
+			[ "$(vstat a fills.timeouts)" = 0 ]
+			all_is_well
+		done
+	done
+}
+
+@test "detach: a fill fails; detach tries again" {
+	for point in populate fill_iommu; do
+		vprobe reclaim a all
+		fail_at $point 4
+		vprobe detach a
+		was_hit $point
+		[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+		attach
+		all_is_well
+	done
+}
+
+@test "reset: a fill fails; the guest boots with all its memory" {
+	vprobe reclaim a all
+	fail_at populate 5
+	fail_at fill_iommu 9
+	vm_qmp a system_reset
+	wait_until 60 was_hit populate
+	vm_wait a
+	was_hit populate
+	was_hit fill_iommu
+	wait_until 60 vprobe_ready a
+	no_trace a
+	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+	# What comes now counts from here.
+	vprobe detach a
+	attach
+	all_is_well
+}
+
+# Any allocation of the kernel, not only those that the module has points for.
+# try_nth CALL N COMMAND...: N-th allocation in ioctl CALL fails; true if there
+# were so many
+try_nth() {
+	local call=$1 nth=$2
+
+	shift 2
+	echo x > /run/left
+	FAILNTH=$nth FAILNTH_CALL=$call FAILNTH_LEFT=/run/left \
+		LD_PRELOAD=$TOOLS/failnth.so "$@" >/run/nth.log 2>&1 || :
+	[ "$(cat /run/left)" = 0 ]
+}
+
+need_fault_injection() {
+	local dir
+
+	[ -e /proc/self/fail-nth ] || skip \
+		"this kernel cannot fail allocations; make check-debug has one"
+	for dir in failslab fail_page_alloc; do
+		echo N > /sys/kernel/debug/$dir/ignore-gfp-wait
+		echo 0 > /sys/kernel/debug/$dir/verbose
+	done
+	echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem
+	echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+}
+
+@test "every allocation in an attach fails once" {
+	need_fault_injection
+	vprobe detach a
+	nth=1
+	while try_nth 1 $nth vprobe attach "$(vm_pid a)" --stray fault; do
+		# Some can be done without.
+		[ "$(vprobe --json ls)" = '[]' ] || vprobe detach a
+		nth=$((nth + 1))
+	done
+	echo "$nth allocations"
+	[ $nth -gt 5 ]
+	vprobe detach a
+	attach
+	all_is_well
+}
+
+@test "every allocation in a reclaim and in a fill fails once" {
+	need_fault_injection
+	nth=1
+	while try_nth 5 $nth vprobe reclaim a 8M; do
+		all_watched a
+		vprobe fill a all
+		no_trace a
+		nth=$((nth + (nth < 100 ? 1 : nth / 20)))
+	done
+	echo "$nth allocations in a reclaim"
+	[ $nth -gt 5 ]
+	nth=1
+	vprobe fill a all
+	vprobe reclaim a 8M
+	while try_nth 6 $nth vprobe fill a all; do
+		all_watched a
+		vprobe fill a all
+		no_trace a
+		vprobe reclaim a 8M
+		nth=$((nth + (nth < 100 ? 1 : nth / 20)))
+	done
+	echo "$nth allocations in a fill"
+	[ $nth -gt 5 ]
+	all_is_well
+}
+
+@test "in the end nothing is left: the module unloads, logs are clean" {
+	vprobe reclaim a all
+	vprobe detach a
+	works a 300
+	[ "$(iommu_faults)" = 0 ]
+	guest_log_clean a
+	vm_stop a
+	vprobe_gone
+	host_log_clean
+}
