@@ -86,6 +86,23 @@ nothing_taken() {
 	nothing_taken
 }
 
+@test "top shows size, use and policy, as text and as JSON" {
+	vprobe policy load simple interval_ms=200
+	wait_until 30 taken_more_than $((500 << 20))
+	run vprobe top -n 2 -d 1
+	[ "$status" = 0 ]
+	[ "$(grep -c '^host .* available ' <<<"$output")" = 2 ]
+	[ "$(grep -c ' a .*ready .*simple' <<<"$output")" = 2 ]
+	out=$(vprobe --json top -n 1)
+	[ "$(jq -r '.vms[0].policy' <<<"$out")" = simple ]
+	[ "$(jq '.vms[0] | .used_bytes + .hole_bytes == .ram_bytes' \
+		<<<"$out")" = true ]
+	[ "$(jq .host_total_bytes <<<"$out")" -gt $((1 << 30)) ]
+	refused_with 2 'delay is 1 to 3600' vprobe top -d 0
+	vprobe policy unload
+	nothing_taken
+}
+
 @test "a policy of the VM goes before one that is for all" {
 	vprobe policy load watermark
 	wait_until 30 policy_is watermark

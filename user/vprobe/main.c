@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	  cmd_free_map },
 	{ "helper", "show or remove the helper of a VM", cmd_helper },
 	{ "policy", "show, load, set or unload policies", cmd_policy },
+	{ "top", "watch the VMs and the host's memory", cmd_top },
 	{ "version", "show the versions of program and module", cmd_version },
 };
 
