@@ -103,6 +103,17 @@ nothing_taken() {
 	nothing_taken
 }
 
+@test "metrics on a unix socket, plain and by HTTP" {
+	plain=$(socat -u UNIX-CONNECT:/run/vprobed-metrics -)
+	grep -q "^vprobe_ram_bytes{vm=\"$(vstat a id)\",name=" <<<"$plain"
+	[ "$(tail -n 1 <<<"$plain")" = '# EOF' ]
+	http=$(printf 'GET /metrics HTTP/1.0\r\n\r\n' |
+		socat -t 5 - UNIX-CONNECT:/run/vprobed-metrics)
+	[[ $http = "HTTP/1.0 200 OK"* ]]
+	[ "$(tail -n 1 <<<"$http")" = '# EOF' ]
+	[ "$(stat -c %a /run/vprobed-metrics)" = 600 ]
+}
+
 @test "a policy of the VM goes before one that is for all" {
 	vprobe policy load watermark
 	wait_until 30 policy_is watermark

@@ -23,7 +23,7 @@ vprobed_start() {
 			fd=${fd##*/}
 			[ "$fd" -le 2 ] || eval "exec $fd>&-"
 		done
-		exec setsid vprobed -v
+		exec setsid vprobed -v --metrics /run/vprobed-metrics
 	) </dev/null >>/out/vprobed.log 2>&1 &
 	echo $! > $VPROBED_PID
 }

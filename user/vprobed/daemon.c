@@ -30,6 +30,7 @@
 #include "ipc.h"
 #include "libvprobe.h"
 #include "log.h"
+#include "metrics.h"
 #include "pressure.h"
 
 #define SYNC_MS			2000
@@ -37,14 +38,18 @@
 #define BACKOFF_MAX_MS		30000
 /* A talker that lived this long was healthy. */
 #define HEALTHY_MS		60000
-/* Talker, device, signals, finished jobs, reply to --oneshot-file, PSI. */
-enum { P_TALKER, P_DEV, P_SIGNAL, P_DONE, P_ONESHOT, P_PSI, P_FIXED };
+/*
+ * Talker, device, signals, finished jobs, reply to --oneshot-file, PSI,
+ * metrics.
+ */
+enum { P_TALKER, P_DEV, P_SIGNAL, P_DONE, P_ONESHOT, P_PSI, P_METRICS, P_FIXED };
 
 struct daemon {
 	const struct options *opt;
 	struct core core;
 	struct bpf_host bpf;
 	struct pressure pressure;
+	int metrics_fd;		/* listening socket, or negative */
 	int dev;
 	int listen_fd;
 	int signal_fd;
@@ -448,6 +453,7 @@ static void loop(struct daemon *d)
 		pfd[P_DONE] = (struct pollfd){ d->done[0], POLLIN, 0 };
 		pfd[P_ONESHOT] = (struct pollfd){ d->oneshot_fd, POLLIN, 0 };
 		pfd[P_PSI] = (struct pollfd){ d->pressure.fd, POLLPRI, 0 };
+		pfd[P_METRICS] = (struct pollfd){ d->metrics_fd, POLLIN, 0 };
 		nr += add_pidfds(d, pfd + P_FIXED);
 		if (poll(pfd, nr, next_timeout(d)) < 0 && errno != EINTR)
 			break;
@@ -466,6 +472,8 @@ static void loop(struct daemon *d)
 		if ((pfd[P_PSI].revents & POLLPRI) ||
 		    pressure_due(&d->pressure, mono_ms()))
 			pressure_tell(&d->pressure, d->dev, mono_ms());
+		if (pfd[P_METRICS].revents & POLLIN)
+			metrics_serve(d->metrics_fd, d->dev);
 		if (gone || (core_wants_sync(&d->core) &&
 			     mono_ms() - synced_ms >= SYNC_MS)) {
 			synced_ms = mono_ms();
@@ -598,6 +606,7 @@ int daemon_run(const struct options *opt)
 		.dev = -1,
 		.listen_fd = -1,
 		.pressure = { .fd = -1 },
+		.metrics_fd = -1,
 		.oneshot_fd = -1,
 		.talker_fd = -1,
 		.backoff_ms = BACKOFF_MIN_MS,
@@ -614,6 +623,8 @@ int daemon_run(const struct options *opt)
 	start_talker(&d);
 	if (!opt->oneshot_file) {
 		pressure_open(&d.pressure);
+		if (opt->metrics)
+			d.metrics_fd = metrics_listen(opt->metrics);
 		log_msg(LOG_INFO, "listening on vsock port %u", opt->port);
 	}
 	loop(&d);

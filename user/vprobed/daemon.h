@@ -15,6 +15,7 @@
  * @gid: of that user
  * @port: vsock port
  * @verbose: also log what is no news
+ * @metrics: path of the socket for OpenMetrics, or NULL: none
  * @no_seccomp: do not filter the talker's system calls
  * @oneshot_file: one message to handle instead of serving, or NULL
  * @vm: VM of that message, or NULL: only load it
@@ -26,6 +27,7 @@ struct options {
 	gid_t gid;
 	uint32_t port;
 	bool verbose;
+	const char *metrics;
 	bool no_seccomp;
 	const char *oneshot_file;
 	const char *vm;

@@ -18,7 +18,7 @@
 #define EXIT_USAGE 2
 
 enum { OPT_RUNTIME = 256, OPT_USER, OPT_PORT, OPT_CHECK, OPT_ONESHOT, OPT_VM,
-	OPT_NO_SECCOMP, OPT_TALKER };
+	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS };
 
 struct args {
 	struct options opt;
@@ -31,6 +31,8 @@ static const struct argp_option argp_options[] = {
 	{ "foreground", 'f', NULL, 0,
 	  "Stay in the foreground: the default, and the only way it runs", 0 },
 	{ "port", OPT_PORT, "N", 0, "vsock port to listen on (22096)", 0 },
+	{ "metrics", OPT_METRICS, "PATH", 0,
+	  "Serve OpenMetrics on a unix socket at PATH, to root", 0 },
 	{ "runtime-dir", OPT_RUNTIME, "DIR", 0,
 	  "Where the talker's empty root directory is made, and removed again ($RUNTIME_DIRECTORY, or /run)", 0 },
 	{ "talker-user", OPT_USER, "NAME", 0,
@@ -72,6 +74,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_PORT:
 		parse_port(arg, state, &a->opt.port);
+		break;
+	case OPT_METRICS:
+		a->opt.metrics = arg;
 		break;
 	case OPT_RUNTIME:
 		a->opt.runtime_dir = arg;

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What the policies that come along are worth: counts, not times.
+# takes: 250
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+}
+
+teardown_file() {
+	vprobed_stop
+}
+
+teardown() {
+	vprobe policy unload >/dev/null 2>&1 || :
+	vm_kill_all
+}
+
+# bursts POLICY [KNOB=VALUE...]: of guest a; sets fills, and held: MiB on average
+bursts() {
+	local before n=0 sum=0 pid
+
+	vprobe fill a all
+	vprobe policy load "$@"
+	before=$(vstat a fills.vcpu)
+	guest_run a 'for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+		memhog -m 48; sleep 2; done' 3>&- & pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		sum=$((sum + $(vprobe__stat a \
+			'.memory | (.ram_bytes - .hole_bytes) / 1048576 | floor')))
+		n=$((n + 1))
+		sleep 0.5
+	done
+	wait $pid
+	fills=$(($(vstat a fills.vcpu) - before))
+	held=$((sum / n))
+	echo "$1: $fills fills, $held MiB held on average ($n samples)"
+	vprobe policy unload
+}
+
+@test "headroom: a third of the fills of simple, for 15 % more memory at most" {
+	vprobe_vm a
+	guest_run a 'head -c 400M /dev/zero > /run/ballast'
+	bursts simple interval_ms=1000
+	simple_fills=$fills simple_held=$held
+	bursts headroom interval_ms=1000
+	[ "$simple_fills" -gt 60 ]
+	[ $((fills * 3)) -lt "$simple_fills" ]
+	[ $((held * 100)) -le $((simple_held * 115)) ]
+	guest_log_clean a
+}
+
+@test "fair: of one busy and two idle VMs the idle ones give 90 %" {
+	for vm in a b c; do
+		vprobe_vm $vm mem=768M
+	done
+	guest_run a 'memhog -m 500 -s 60' 3>&- & hog=$!
+	sleep 5
+	# Enough to want 500 MiB.
+	total=$(vprobe --json top -n 1 | jq .host_total_bytes)
+	have=$(mem_available)
+	high=$(((have + (500 << 20)) * 100 / total))
+	vprobe policy load fair low_percent=$((high - 1)) high_percent=$high \
+		busy_ms=200 calm_ms=200
+	sleep 40
+	vprobe policy unload
+	given=0
+	for vm in a b c; do
+		n=$(vstat $vm memory.taken_bytes)
+		echo "$vm gave $((n >> 20)) MiB"
+		given=$((given + n))
+	done
+	busy=$(vstat a memory.taken_bytes)
+	[ $given -ge $((400 << 20)) ]
+	[ $((busy * 10)) -le $given ]
+	wait $hog
+	host_log_clean
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What metrics look like. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics.h"
+#include "tap.h"
+
+int main(void)
+{
+	struct vprobe_stat stats[2] = {
+		{ .id = 1, .name = "web", .hole_bytes = 4096, .fills = 7 },
+		{ .id = 2, .name = "a\"b\\c\n", .hole_bytes = 0 },
+	};
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	metrics_print(f, stats, 2);
+	fclose(f);
+	ok(strstr(text, "# TYPE vprobe_hole_bytes gauge\n") != NULL,
+	   "a family has its type");
+	ok(strstr(text, "vprobe_hole_bytes{vm=\"1\",name=\"web\"} 4096\n") !=
+	   NULL, "a gauge of a VM");
+	ok(strstr(text, "vprobe_fills_total{vm=\"1\",name=\"web\"} 7\n") !=
+	   NULL, "a counter ends in _total");
+	ok(strstr(text, "{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") != NULL,
+	   "what a label may not have is escaped");
+	ok(len > 6 && !strcmp(text + len - 6, "# EOF\n"), "it ends with EOF");
+	free(text);
+	return tap_end();
+}

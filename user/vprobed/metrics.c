@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The format is OpenMetrics 1.0: a family's TYPE and HELP, then a sample for
+ * each VM, and "# EOF".
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "metrics.h"
+
+struct family {
+	const char *name;
+	const char *help;
+	bool counter;
+	size_t offset;		/* of a __u64 in struct vprobe_stat */
+};
+
+#define FAMILY(name, help, counter, field) \
+	{ name, help, counter, offsetof(struct vprobe_stat, field) }
+
+static const struct family families[] = {
+	FAMILY("ram_bytes", "Guest memory that could be taken", false,
+	       ram_bytes),
+	FAMILY("hole_bytes", "Memory that is taken now", false, hole_bytes),
+	FAMILY("holes", "Blocks that are taken now", false, holes),
+	FAMILY("free_bytes", "Free but not taken, when last counted", false,
+	       free_bytes),
+	FAMILY("watches", "Watches that are armed now", false, watches),
+	FAMILY("taken_bytes", "Memory taken", true, taken_bytes),
+	FAMILY("watches_fired", "Watches that fired", true, fired),
+	FAMILY("watches_fired_idle", "Watches that fired for nothing", true,
+	       fired_idle),
+	FAMILY("fills", "Blocks given back", true, fills),
+	FAMILY("fills_demand", "Blocks given back in a vCPU's fault", true,
+	       fills_vcpu),
+	FAMILY("fill_waits", "Fills that waited for memory", true, fill_waits),
+	FAMILY("fill_timeouts", "Fills that waited too long", true,
+	       fill_timeouts),
+	FAMILY("failsafes", "Times that all was given back at once", true,
+	       failsafes),
+	FAMILY("passes", "Passes", true, passes),
+	FAMILY("helper_runs", "Runs of the guest's helper", true, helper_runs),
+	FAMILY("helper_nanoseconds", "Time that they took", true, helper_ns),
+	FAMILY("helper_errors", "Runs that failed", true, helper_errors),
+};
+
+/* A label's value: backslash, quote and newline are escaped. */
+static void print_label(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\n')
+			fputs("\\n", f);
+		else if (*text == '"' || *text == '\\')
+			fprintf(f, "\\%c", *text);
+		else
+			fputc(*text, f);
+	}
+}
+
+static void print_sample(FILE *f, const struct family *fam,
+			 const struct vprobe_stat *st)
+{
+	uint64_t value;
+
+	memcpy(&value, (const uint8_t *)st + fam->offset, sizeof(value));
+	fprintf(f, "vprobe_%s%s{vm=\"%" PRIu64 "\",name=\"", fam->name,
+		fam->counter ? "_total" : "", (uint64_t)st->id);
+	print_label(f, st->name);
+	fprintf(f, "\"} %" PRIu64 "\n", value);
+}
+
+void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
+{
+	size_t i, j;
+
+	for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		const struct family *fam = &families[i];
+
+		fprintf(f, "# TYPE vprobe_%s %s\n# HELP vprobe_%s %s.\n",
+			fam->name, fam->counter ? "counter" : "gauge",
+			fam->name, fam->help);
+		for (j = 0; j < nr; j++)
+			print_sample(f, fam, &stats[j]);
+	}
+	fprintf(f, "# EOF\n");
+}
+
+static char *document(int dev, size_t *len)
+{
+	struct vprobe_stat *stats;
+	uint64_t *ids = NULL;
+	size_t nr, i, n = 0;
+	char *text = NULL;
+	FILE *f;
+
+	if (vprobe_dev_list(dev, &ids, &nr, NULL))
+		return NULL;
+	stats = calloc(nr + 1, sizeof(*stats));
+	for (i = 0; stats && i < nr; i++)
+		if (!vprobe_dev_stat(dev, ids[i], &stats[n], NULL))
+			n++;
+	free(ids);
+	f = stats ? open_memstream(&text, len) : NULL;
+	if (f) {
+		metrics_print(f, stats, n);
+		fclose(f);
+	}
+	free(stats);
+	return text;
+}
+
+static void send_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		text += n;
+		len -= (size_t)n;
+	}
+}
+
+void metrics_serve(int listen_fd, int dev)
+{
+	/* The loop waits meanwhile; those who may connect are root. */
+	const struct timeval quick = { .tv_usec = 250000 };
+	char head[160], request[1024];
+	size_t len = 0;
+	ssize_t n;
+	char *text;
+	int fd;
+
+	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quick, sizeof(quick));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &quick, sizeof(quick));
+	text = document(dev, &len);
+	n = recv(fd, request, sizeof(request), 0);
+	if (text && n > 4 && !memcmp(request, "GET ", 4)) {
+		snprintf(head, sizeof(head),
+			 "HTTP/1.0 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+			 len);
+		send_all(fd, head, strlen(head));
+	}
+	if (text)
+		send_all(fd, text, len);
+	free(text);
+	close(fd);
+}
+
+int metrics_listen(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = -1, ret;
+	mode_t mask;
+
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		ret = -ENAMETOOLONG;
+		goto fail;
+	}
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	unlink(path);
+	mask = umask(0177);
+	ret = fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	      listen(fd, 8) ? -errno : fd;
+	umask(mask);
+	if (ret >= 0)
+		return ret;
+fail:
+	log_msg(LOG_WARNING, "cannot serve metrics at %s: %s", path,
+		strerror(-ret));
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
