@@ -269,10 +269,13 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 @test "a VM with a policy of its own goes: the policy stays, for nobody" {
 	vprobe_vm b mem=512M
 	vprobe policy load simple --vm b
+	id=$(vstat b id)
 	vprobe detach b
 	[ "$(vprobe --json policy show |
 		jq -r '.[] | select(.name == "simple") | .drives')" = 0 ]
-	rm -f /sys/fs/bpf/vprobe/vm-*
+	vprobe policy unload --vm "$id"
+	[ "$(vprobe --json policy show | jq length)" -ge 1 ]
+	[ -z "$(vprobe --json policy show | jq -r ".[].name" | grep -x simple)" ]
 	vm_stop b
 }
 

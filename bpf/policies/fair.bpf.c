@@ -8,6 +8,9 @@
  * least S / (P * (f + (1 - f) / (1 - tax))) gives, as much as it has free, until
  * enough of the host's memory is available.
  *
+ * A VM that was asked and gave nothing (its blocks are pinned, its guest has no
+ * helper any more) is passed over for a while.
+ *
  * Good for: hosts with busy and idle guests beside each other.
  * A bad idea for: a single guest; hosts that want memory free beforehand.
  *
@@ -28,49 +31,40 @@ const volatile __u32 tax_percent = 75;
 const volatile __u32 calm_ms = 2000;
 const volatile __u32 busy_ms = 250;
 
-/* What a VM wanted back, halved every eight looks: it is in use. */
-struct demand {
+/* For so many looks a VM that gave nothing is passed over. */
+#define PASSED_OVER	16
+
+struct account {
 	__u64 seen;		/* vprobe_policy_vm::demand_bytes at the last look */
-	__u64 recent;
+	__u64 recent;		/* what it wanted back, halved every eight looks */
+	__u64 taken;		/* vprobe_policy_vm::taken_bytes likewise */
+	__u32 asked;		/* to give, at the last look */
+	__u32 passed_over;	/* looks left */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_VMS);
 	__type(key, __u64);
-	__type(value, struct demand);
-} demands SEC(".maps");
+	__type(value, struct account);
+} accounts SEC(".maps");
 
 static bool taking;
 
-static __u64 recent_demand(const struct vprobe_policy_vm *vm, bool look)
+static struct account *account_of(__u64 vm_id)
 {
-	struct demand fresh = { .seen = vm->demand_bytes };
-	struct demand *d;
-	__u64 id = vm->id;
-
-	d = bpf_map_lookup_elem(&demands, &id);
-	if (!d) {
-		bpf_map_update_elem(&demands, &id, &fresh, BPF_NOEXIST);
-		return 0;
-	}
-	if (look) {
-		d->recent -= d->recent / 12;
-		d->recent += vm->demand_bytes - d->seen;
-		d->seen = vm->demand_bytes;
-	}
-	return d->recent;
+	return bpf_map_lookup_elem(&accounts, &vm_id);
 }
 
-/* S / (P * ...), in 1/65536, so that larger is poorer. */
-static __u64 worth(const struct vprobe_policy_vm *vm, bool look)
+/* S / (P * ...), in 1/65536: the least gives first. */
+static __u64 worth(const struct vprobe_policy_vm *vm, __u64 recent)
 {
 	__u64 held = (vm->ram_bytes - vm->hole_bytes) >> 12;
 	__u64 idle = vm->free_bytes >> 12;
-	__u64 recent = recent_demand(vm, look) >> 12;
 	__u32 tax = tax_percent > 99 ? 99 : tax_percent;
 	__u64 taxed;
 
+	recent >>= 12;
 	idle = idle > recent ? idle - recent : 0;
 	if (idle > held)
 		idle = held;
@@ -79,9 +73,10 @@ static __u64 worth(const struct vprobe_policy_vm *vm, bool look)
 }
 
 /* Whether there is a VM that is to give before this one. */
-static bool another_first(const struct vprobe_policy_vm *vm, __u64 mine)
+static bool another_first(__u64 my_id, __u64 mine)
 {
 	struct vprobe_policy_vm other;
+	struct account *acc;
 	__u64 id = 0;
 	int i;
 
@@ -89,16 +84,30 @@ static bool another_first(const struct vprobe_policy_vm *vm, __u64 mine)
 		id = vprobe_vm_after(id);
 		if (!id)
 			break;
-		if (id == vm->id ||
-		    vprobe_vm_info(id, &other, sizeof(other)))
+		if (id == my_id || vprobe_vm_info(id, &other, sizeof(other)))
 			continue;
-		/* It has nothing to give. */
-		if (other.free_bytes < (4 << 20))
+		acc = account_of(id);
+		/* It has nothing to give, or does not. */
+		if (other.free_bytes < (4 << 20) || !acc || acc->passed_over)
 			continue;
-		if (worth(&other, false) < mine)
+		if (worth(&other, acc->recent) < mine)
 			return true;
 	}
 	return false;
+}
+
+/* What came of the last look. */
+static void settle(struct account *acc, const struct vprobe_policy_vm *vm)
+{
+	acc->recent -= acc->recent / 12;
+	acc->recent += vm->demand_bytes - acc->seen;
+	acc->seen = vm->demand_bytes;
+	if (acc->passed_over)
+		acc->passed_over--;
+	if (acc->asked && vm->taken_bytes == acc->taken)
+		acc->passed_over = PASSED_OVER;
+	acc->taken = vm->taken_bytes;
+	acc->asked = 0;
 }
 
 SEC("struct_ops.s/decide")
@@ -110,7 +119,7 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	__u64 high = host->total_bytes / 100 * high_percent;
 	/* The verifier wants one kind of pointer in worth(). */
 	struct vprobe_policy_vm self = *vm;
-	__u64 mine = worth(&self, true);
+	struct account *acc = account_of(self.id);
 
 	if (host->available_bytes < low)
 		taking = true;
@@ -119,8 +128,23 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	/* The others need to know. */
 	vprobe_measure(decision);
 	vprobe_again(decision, taking ? busy_ms : calm_ms);
-	if (taking && host->available_bytes < high && !another_first(&self, mine))
+	if (!acc) {
+		struct account fresh = {
+			.seen = self.demand_bytes,
+			.taken = self.taken_bytes,
+		};
+
+		/* Nothing is known of it yet. */
+		bpf_map_update_elem(&accounts, &self.id, &fresh, BPF_NOEXIST);
+		vprobe_again(decision, busy_ms);
+		return 0;
+	}
+	settle(acc, &self);
+	if (taking && host->available_bytes < high && !acc->passed_over &&
+	    !another_first(self.id, worth(&self, acc->recent))) {
 		vprobe_take(decision, high - host->available_bytes, 0);
+		acc->asked = 1;
+	}
 	return 0;
 }
 

@@ -222,7 +222,8 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 	struct vprobe_blk *blk;
 	int r = 0, bad = 0;
 
-	while (!r && *filled < target) {
+	/* What is left of a dead VMM is not worth memory. */
+	while (!r && *filled < target && !READ_ONCE(vm->dying)) {
 		blk = vprobe_blk_next(vm, &gfn, last);
 		if (!blk)
 			break;

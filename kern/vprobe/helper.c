@@ -303,6 +303,8 @@ void vprobe_drop_helper(struct vprobe_vm *vm)
 	lockdep_assert_held(&vm->pass_lock);
 	helper_free(vm->helper);
 	WRITE_ONCE(vm->helper, NULL);
+	/* Nobody can tell any more. */
+	WRITE_ONCE(vm->free_bytes, 0);
 }
 
 /**

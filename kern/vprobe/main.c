@@ -255,12 +255,16 @@ static int __init vprobe_init(void)
 	r = misc_register(&vprobe_dev);
 	if (r)
 		goto err_inject;
+	r = vprobe_policy_open();
+	if (r)
+		goto err_dev;
 	return 0;
 
+err_dev:
+	misc_deregister(&vprobe_dev);
 err_inject:
 	vprobe_inject_exit();
 	vprobe_reserve_exit();
-	vprobe_policy_exit();
 err_vm:
 	vprobe_vm_exit();
 	return r;
@@ -269,10 +273,10 @@ module_init(vprobe_init);
 
 static void __exit vprobe_exit(void)
 {
+	vprobe_policy_exit();
 	misc_deregister(&vprobe_dev);
 	vprobe_inject_exit();
 	vprobe_reserve_exit();
-	vprobe_policy_exit();
 	vprobe_vm_exit();
 	/* Helper runs are freed after a grace period. */
 	rcu_barrier();

@@ -60,8 +60,11 @@ static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
 	return r;
 }
 
-/* Ask the helper about all memory, and call @fn for each block it reports. */
-static int ask_all(struct vprobe_vm *vm,
+/*
+ * Ask the helper about all memory, and call @fn for each block it reports. With a
+ * @deadline (jiffies) for a policy: anybody else goes before.
+ */
+static int ask_all(struct vprobe_vm *vm, unsigned long deadline,
 		   int (*fn)(struct vprobe_vm *vm, void *arg,
 			     const struct vprobe_report *report), void *arg)
 {
@@ -82,6 +85,9 @@ static int ask_all(struct vprobe_vm *vm,
 			/* A vCPU waits for the lock. */
 			if (READ_ONCE(vm->failsafe))
 				return -EBUSY;
+			if (deadline &&
+			    vprobe_policy_pass_is_over(vm, deadline))
+				return -EINTR;
 			if (!runs--)
 				return -EPROTO;
 			cond_resched();
@@ -125,12 +131,13 @@ static int count_report(struct vprobe_vm *vm, void *arg,
 /**
  * vprobe_count_free() - how much a pass could take
  * @vm: the VM
+ * @deadline: jiffies; it ends before if somebody wants pass_lock
  * @bytes: out; what the guest's helper says, at most all of the guest's memory
  *
  * Context: process, pass_lock.
  * Return: 0, or what vprobe_reclaim_locked() returns.
  */
-int vprobe_count_free(struct vprobe_vm *vm, u64 *bytes)
+int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes)
 {
 	u32 reason;
 	int r;
@@ -140,10 +147,9 @@ int vprobe_count_free(struct vprobe_vm *vm, u64 *bytes)
 	*bytes = 0;
 	r = vprobe_may_pass(vm, &reason);
 	if (!r)
-		r = ask_all(vm, count_report, bytes);
+		r = ask_all(vm, deadline, count_report, bytes);
 	*bytes = min(*bytes, vm->backings->bytes);
-	if (!r)
-		WRITE_ONCE(vm->free_bytes, *bytes);
+	WRITE_ONCE(vm->free_bytes, r ? 0 : *bytes);
 	return r;
 }
 
@@ -164,13 +170,13 @@ int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
 
 	if (arg->flags & ~VPROBE_MAP_ASK)
 		return -EINVAL;
-	r = mutex_lock_interruptible(&vm->pass_lock);
+	r = vprobe_ask_pass(vm);
 	if (r)
 		return r;
 	if (arg->flags & VPROBE_MAP_ASK) {
 		r = vprobe_may_pass(vm, &arg->reason);
 		if (!r) {
-			r = ask_all(vm, map_report, &map);
+			r = ask_all(vm, 0, map_report, &map);
 			arg->reason = vprobe_pass_reason(r);
 		}
 	}

@@ -16,6 +16,7 @@
  * Locks: policies_lock is taken from BPF's registration of struct_ops, outside
  * of all others here. Programs run under it for init() only.
  */
+#include <linux/ctype.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -27,7 +28,10 @@
 
 /* How long a pass for a policy may take, so that it is asked again in time. */
 #define PASS_MS		5000
+/* When to try again if somebody else has the VM's pass_lock. */
+#define BUSY_MS		100U
 #define HISTORY_MAX	16
+#define LIST_MAX	4096U
 
 static unsigned int builtin_percent = 10;
 module_param(builtin_percent, uint, 0644);
@@ -42,6 +46,11 @@ DEFINE_STATIC_SRCU(policy_srcu);
 static struct vprobe_policy_info history[HISTORY_MAX];
 static unsigned int nr_history;
 static u32 host_pressure;
+static unsigned long host_pressure_at;	/* jiffies when it was told */
+/* vprobed tells again every two seconds. */
+#define PRESSURE_VALID	(10 * HZ)
+/* One call that takes longer has no excuse. */
+#define CALL_MAX_NS	NSEC_PER_SEC
 
 static bool policy_usable(const struct vprobe_policy *p)
 {
@@ -123,7 +132,7 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 	bool over;
 
 	spin_lock(&p->lock);
-	if (p->sec != sec)
+	if (sec > p->sec)
 		policy_new_second(p, sec);
 	p->sec_ns += ns;
 	p->calls++;
@@ -132,7 +141,7 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 	       p->sec_ns > VPROBE_POLICY_BUDGET_MS * NSEC_PER_MSEC;
 	spin_unlock(&p->lock);
 
-	if (over || ns > 2 * NSEC_PER_SEC)
+	if (over || ns > CALL_MAX_NS)
 		policy_evict(p, "its programs ran for more than %u ms in a second, last for %llu us",
 			     VPROBE_POLICY_BUDGET_MS, div_u64(ns, 1000));
 }
@@ -141,7 +150,6 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 {
 	info->id = vm->id;
 	info->now_ns = ktime_get_ns();
-	info->ram_bytes = READ_ONCE(vm->ram_bytes);
 	info->free_bytes = READ_ONCE(vm->free_bytes);
 	info->taken_bytes = atomic64_read(&vm->counter[VPROBE_C_TAKEN_BYTES]);
 	info->demand_fills = atomic64_read(&vm->counter[VPROBE_C_FILLS_VCPU]);
@@ -150,6 +158,8 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 	spin_lock(&vm->lock);
 	info->hole_bytes = vm->hole_bytes;
 	spin_unlock(&vm->lock);
+	/* A memslot may be on its way out; programs subtract one from the other. */
+	info->ram_bytes = max(READ_ONCE(vm->ram_bytes), info->hole_bytes);
 }
 
 /**
@@ -176,6 +186,9 @@ static void describe_host(struct vprobe_policy_host *host)
 	host->total_bytes = (u64)totalram_pages() << PAGE_SHIFT;
 	host->available_bytes = (u64)si_mem_available() << PAGE_SHIFT;
 	host->pressure = READ_ONCE(host_pressure);
+	/* Whoever told it may be gone. */
+	if (time_after(jiffies, READ_ONCE(host_pressure_at) + PRESSURE_VALID))
+		host->pressure = 0;
 	host->nr_vms = vprobe_nr_vms();
 }
 
@@ -189,19 +202,20 @@ static void decide_builtin(const struct vprobe_policy_host *host,
 		d->take = U64_MAX;
 }
 
-/* Ask the VM's policy. Without an answer nothing is done. */
-static void decide(struct vprobe_vm *vm, struct vprobe_decision *d)
+/* Ask the VM's policy; returns its id. Without an answer nothing is done. */
+static u64 decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 {
 	struct vprobe_policy_call call = { .vm = vm };
 	struct vprobe_policy_host host;
 	struct vprobe_policy *p;
-	u64 start;
+	u64 start, id;
 	int idx, r;
 
 	describe_host(&host);
 	idx = srcu_read_lock(&policy_srcu);
 	p = policy_of(vm);
-	WRITE_ONCE(vm->policy_id, p ? p->id : 0);
+	id = p ? p->id : 0;
+	WRITE_ONCE(vm->policy_id, id);
 	if (!p) {
 		decide_builtin(&host, d);
 		goto out;
@@ -224,17 +238,33 @@ static void decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 		};
 out:
 	srcu_read_unlock(&policy_srcu, idx);
+	return id;
+}
+
+/* Whether the VM's policy is still the one with that id. */
+static bool is_still(struct vprobe_vm *vm, u64 id)
+{
+	struct vprobe_policy *p;
+	bool still;
+	int idx;
+
+	idx = srcu_read_lock(&policy_srcu);
+	p = policy_of(vm);
+	still = id == (p ? p->id : 0);
+	srcu_read_unlock(&policy_srcu, idx);
+	return still;
 }
 
 /**
  * vprobe_policy_prefer() - whether a pass takes a block
  * @vm: the VM
+ * @id: of the policy that asked for the pass; no other one is asked
  * @report: the block
  *
  * Context: process, pass_lock.
  * Return: an enum vprobe_policy_prefer.
  */
-int vprobe_policy_prefer(struct vprobe_vm *vm,
+int vprobe_policy_prefer(struct vprobe_vm *vm, u64 id,
 			 const struct vprobe_report *report)
 {
 	struct vprobe_policy_block block = {
@@ -248,7 +278,9 @@ int vprobe_policy_prefer(struct vprobe_vm *vm,
 
 	idx = srcu_read_lock(&policy_srcu);
 	p = policy_of(vm);
-	if (p && p->ops->prefer) {
+	if (id != (p ? p->id : 0)) {
+		r = VPROBE_PREFER_SPARE;
+	} else if (p && p->ops->prefer) {
 		describe_vm(vm, &call.info);
 		call.policy = p;
 		start = ktime_get_ns();
@@ -310,6 +342,7 @@ void vprobe_policy_pressure(u32 pressure)
 	u64 start;
 	int idx;
 
+	WRITE_ONCE(host_pressure_at, jiffies);
 	WRITE_ONCE(host_pressure, pressure);
 	describe_host(&host);
 	idx = srcu_read_lock(&policy_srcu);
@@ -333,21 +366,20 @@ static void queue_policy_work(struct vprobe_vm *vm, unsigned int ms,
 			      bool sooner)
 {
 	unsigned long delay = msecs_to_jiffies(ms);
+	unsigned long due = jiffies + delay;
 	bool pending;
 
 	spin_lock(&vm->lock);
-	if (!vm->policy_off) {
-		refcount_inc(&vm->ref);
-		if (sooner)
-			pending = mod_delayed_work(vprobe_wq, &vm->policy_work,
-						   delay);
-		else
-			pending = !queue_delayed_work(vprobe_wq,
-						      &vm->policy_work, delay);
-		/* That has a reference of its own. */
-		if (pending)
-			refcount_dec(&vm->ref);
-	}
+	pending = delayed_work_pending(&vm->policy_work);
+	if (vm->policy_off || (pending && (!sooner ||
+			       !time_before(due, vm->policy_due))))
+		goto out_unlock;
+	vm->policy_due = due;
+	refcount_inc(&vm->ref);
+	/* One that was pending has a reference of its own. */
+	if (mod_delayed_work(vprobe_wq, &vm->policy_work, delay))
+		refcount_dec(&vm->ref);
+out_unlock:
 	spin_unlock(&vm->lock);
 }
 
@@ -364,7 +396,7 @@ void vprobe_policy_kick(struct vprobe_policy_call *call)
 	bool flood;
 
 	spin_lock(&p->lock);
-	if (p->sec != sec)
+	if (sec > p->sec)
 		policy_new_second(p, sec);
 	flood = ++p->sec_kicks > VPROBE_POLICY_KICKS;
 	spin_unlock(&p->lock);
@@ -386,42 +418,63 @@ void vprobe_policy_kick_all(void)
 	}
 }
 
-/* What the policy wants, as far as the guest and the VM's state allow. */
-static void carry_out(struct vprobe_vm *vm, const struct vprobe_decision *d)
+/* In slices, so that whoever wants the lock need not wait for all of it. */
+static void give(struct vprobe_vm *vm, u64 bytes, unsigned long deadline)
 {
+	int r = 0;
+
+	while (bytes && !r && !vprobe_policy_pass_is_over(vm, deadline)) {
+		u64 want = min_t(u64, bytes, SZ_16M), filled = 0;
+
+		r = vprobe_fill_some(vm, want, 0, ULONG_MAX, VPROBE_FILL_OTHER,
+				     &filled);
+		if (!filled)
+			break;
+		bytes -= min(bytes, filled);
+	}
+}
+
+/* What the policy wants, as far as the guest and the VM's state allow. */
+static void carry_out(struct vprobe_vm *vm, const struct vprobe_decision *d,
+		      u64 id)
+{
+	unsigned long deadline = (jiffies + msecs_to_jiffies(PASS_MS)) | 1;
 	struct vprobe_reclaim arg = { .target = d->take };
-	u64 filled = 0;
+	u64 free;
 
 	lockdep_assert_held(&vm->pass_lock);
 
-	if (d->give)
-		vprobe_fill_some(vm, d->give, 0, ULONG_MAX, VPROBE_FILL_OTHER,
-				 &filled);
+	give(vm, d->give, deadline);
 	if (d->leave || d->measure) {
-		u64 free;
-
-		if (vprobe_count_free(vm, &free))
+		if (vprobe_count_free(vm, deadline, &free))
 			return;
 		arg.target = min(d->take, free - min(free, d->leave));
 	}
 	if (arg.target)
-		vprobe_reclaim_for_policy(vm, &arg, (jiffies +
-				msecs_to_jiffies(PASS_MS)) | 1);
+		vprobe_reclaim_for_policy(vm, &arg, deadline, id);
 }
 
-/* Also the way in which an operator's pass and a policy's keep apart. */
+/*
+ * The lock is only tried: it may be held for long, and what was decided would be
+ * out of date by then.
+ */
 void vprobe_policy_work(struct work_struct *work)
 {
 	struct vprobe_vm *vm = container_of(to_delayed_work(work),
 					    struct vprobe_vm, policy_work);
 	struct vprobe_decision d = { .again_ms = 1000 };
+	u64 id;
 
-	decide(vm, &d);
+	id = decide(vm, &d);
 	if (d.take || d.give || d.measure) {
-		mutex_lock(&vm->pass_lock);
-		if (!vm->detached && !READ_ONCE(vm->dying))
-			carry_out(vm, &d);
-		mutex_unlock(&vm->pass_lock);
+		if (!mutex_trylock(&vm->pass_lock)) {
+			d.again_ms = min(d.again_ms, BUSY_MS);
+		} else {
+			if (!vm->detached && !READ_ONCE(vm->dying) &&
+			    is_still(vm, id))
+				carry_out(vm, &d, id);
+			mutex_unlock(&vm->pass_lock);
+		}
 	}
 	queue_policy_work(vm, d.again_ms, false);
 	vprobe_vm_put(vm);
@@ -447,10 +500,15 @@ static struct vprobe_policy *policy_create(struct vprobe_policy_ops *ops)
 {
 	struct vprobe_policy *p;
 	struct vprobe_vm *vm;
+	const char *c;
 	int r = 0;
 
 	lockdep_assert_held(&policies_lock);
 
+	/* The kernel's isalnum() knows Latin-1, JSON does not. */
+	for (c = ops->name; *c; c++)
+		if (!isascii(*c))
+			return ERR_PTR(-EINVAL);
 	if (ops->vm_id) {
 		vm = vprobe_vm_get(ops->vm_id);
 		if (!vm)
@@ -527,7 +585,8 @@ static void policy_destroy(struct vprobe_policy *p, enum vprobe_policy_end end)
  * @old: the one that it takes the place of, or NULL
  *
  * Context: process.
- * Return: 0; ENOENT if there is no VM vm_id; what init() returned; ENOMEM.
+ * Return: 0; ENOENT if there is no VM vm_id; EBUSY if it is registered already;
+ * what init() returned; ENOMEM.
  */
 int vprobe_policy_add(struct vprobe_policy_ops *ops,
 		      struct vprobe_policy_ops *old)
@@ -535,7 +594,8 @@ int vprobe_policy_add(struct vprobe_policy_ops *ops,
 	struct vprobe_policy *p, *old_p = NULL;
 
 	mutex_lock(&policies_lock);
-	p = policy_create(ops);
+	/* A second link of the same map: which one to end could not be told. */
+	p = policy_find(ops) ? ERR_PTR(-EBUSY) : policy_create(ops);
 	if (IS_ERR(p)) {
 		mutex_unlock(&policies_lock);
 		return PTR_ERR(p);
@@ -568,15 +628,13 @@ void vprobe_policy_del(struct vprobe_policy_ops *ops)
 	vprobe_policy_kick_all();
 }
 
-static int list_one(struct vprobe_policies *arg, u32 *nr,
-		    const struct vprobe_policy_info *info)
+/* One that there is no room for is only counted. */
+static void list_one(struct vprobe_policy_info *infos, u32 room, u32 *nr,
+		     const struct vprobe_policy_info *info)
 {
-	struct vprobe_policy_info __user *to = u64_to_user_ptr(arg->policies);
-
-	if (*nr < arg->nr && copy_to_user(&to[*nr], info, sizeof(*info)))
-		return -EFAULT;
+	if (*nr < room)
+		infos[*nr] = *info;
 	++*nr;
-	return 0;
 }
 
 /**
@@ -587,22 +645,28 @@ static int list_one(struct vprobe_policies *arg, u32 *nr,
  */
 int vprobe_policy_list(struct vprobe_policies *arg)
 {
-	struct vprobe_policy_info info;
+	u32 room = min(arg->nr, LIST_MAX), nr = 0;
+	struct vprobe_policy_info *infos, info;
 	struct vprobe_policy *p;
 	unsigned int i;
 	int r = 0;
-	u32 nr = 0;
 
+	infos = kvcalloc(max(room, 1U), sizeof(*infos), GFP_KERNEL);
+	if (!infos)
+		return -ENOMEM;
 	mutex_lock(&policies_lock);
 	list_for_each_entry(p, &policies, node) {
 		policy_describe(p, &info);
-		r = r ?: list_one(arg, &nr, &info);
+		list_one(infos, room, &nr, &info);
 	}
-	for (i = 0; i < min(nr_history, HISTORY_MAX); i++) {
-		info = history[(nr_history - 1 - i) % HISTORY_MAX];
-		r = r ?: list_one(arg, &nr, &info);
-	}
+	for (i = 0; i < min(nr_history, HISTORY_MAX); i++)
+		list_one(infos, room, &nr,
+			 &history[(nr_history - 1 - i) % HISTORY_MAX]);
 	mutex_unlock(&policies_lock);
+	if (copy_to_user(u64_to_user_ptr(arg->policies), infos,
+			 min(room, nr) * sizeof(*infos)))
+		r = -EFAULT;
+	kvfree(infos);
 	arg->nr = nr;
 	return r;
 }

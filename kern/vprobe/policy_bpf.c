@@ -121,11 +121,14 @@ static const struct vprobe_policy_backend policy_backend = {
 
 int vprobe_policy_init(void)
 {
-	int r;
+	return register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS,
+					 &policy_kfunc_set);
+}
 
-	r = register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS,
-				      &policy_kfunc_set);
-	return r ?: vprobe_policy_set_backend(&policy_backend);
+/* From here on there may be policies, so nothing may fail after it. */
+int vprobe_policy_open(void)
+{
+	return vprobe_policy_set_backend(&policy_backend);
 }
 
 void vprobe_policy_exit(void)

@@ -25,16 +25,30 @@ struct pass {
 	u64 blocks;
 	u64 reported;
 	unsigned long deadline;		/* jiffies; 0: none */
-	bool policy;			/* ask it about each block */
+	u64 policy;			/* ask this one about each block */
+	bool asks;			/* the built-in one need not be asked */
 	bool take_later;		/* its second choice, too */
 	bool saw_later;
 };
+
+/*
+ * Whether what is done for a policy shall end, as somebody else wants pass_lock.
+ * What must end for other reasons sees to that itself.
+ */
+bool vprobe_policy_pass_is_over(struct vprobe_vm *vm, unsigned long deadline)
+{
+	return time_after(jiffies, deadline) || atomic_read(&vm->askers) ||
+	       atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||
+	       READ_ONCE(vm->dying);
+}
 
 static bool pass_is_over(struct pass *pass)
 {
 	struct vprobe_vm *vm = pass->vm;
 
 	if (pass->deadline && time_after(jiffies, pass->deadline))
+		return true;
+	if (pass->asks && vprobe_policy_pass_is_over(vm, pass->deadline))
 		return true;
 	return pass->taken >= pass->target || signal_pending(current) ||
 	       atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||
@@ -97,9 +111,9 @@ static void handle_known(struct pass *pass, const struct vprobe_report *report)
 /* Whether the policy that asked for this pass wants the block in it. */
 static bool is_wanted(struct pass *pass, const struct vprobe_report *report)
 {
-	if (!pass->policy)
+	if (!pass->asks)
 		return true;
-	switch (vprobe_policy_prefer(pass->vm, report)) {
+	switch (vprobe_policy_prefer(pass->vm, pass->policy, report)) {
 	case VPROBE_PREFER_NOW:
 		return true;
 	case VPROBE_PREFER_LATER:
@@ -512,12 +526,13 @@ static int scan_all(struct pass *pass)
 }
 
 static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
-		    unsigned long deadline, bool policy)
+		    unsigned long deadline, bool asks, u64 policy)
 {
 	struct pass pass = {
 		.vm = vm,
 		.target = arg->target,
 		.deadline = deadline,
+		.asks = asks,
 		.policy = policy,
 	};
 	u64 start = ktime_get_ns();
@@ -554,14 +569,25 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			  unsigned long deadline)
 {
-	return run_pass(vm, arg, deadline, false);
+	return run_pass(vm, arg, deadline, false, 0);
 }
 
-/* The same, with the policy asked about each block. */
+/* The same, with the policy asked about each block, as long as it is in use. */
 int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
-			      unsigned long deadline)
+			      unsigned long deadline, u64 policy)
 {
-	return run_pass(vm, arg, deadline, true);
+	return run_pass(vm, arg, deadline, true, policy);
+}
+
+/* Take pass_lock for an operator; what a policy does ends for that. */
+int vprobe_ask_pass(struct vprobe_vm *vm)
+{
+	int r;
+
+	atomic_inc(&vm->askers);
+	r = mutex_lock_interruptible(&vm->pass_lock);
+	atomic_dec(&vm->askers);
+	return r;
 }
 
 /**
@@ -575,7 +601,7 @@ int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg)
 {
 	int r;
 
-	r = mutex_lock_interruptible(&vm->pass_lock);
+	r = vprobe_ask_pass(vm);
 	if (r)
 		return r;
 	r = vprobe_reclaim_locked(vm, arg, 0);

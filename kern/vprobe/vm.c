@@ -9,6 +9,7 @@
  * files are closed; the rest is done by a work, as a notifier cannot unregister
  * itself.
  */
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -550,12 +551,22 @@ static struct squeeze {
 
 /* How long one VM may be asked, so that a slow one does not keep the others. */
 #define SQUEEZE_MS	2000
+/* ... and for its lock, 20 ms each. */
+#define SQUEEZE_TRIES	10
 
 static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
 {
 	struct vprobe_reclaim arg = { .target = want };
 
-	if (!mutex_trylock(&vm->pass_lock))
+	int tries = SQUEEZE_TRIES;
+	bool locked;
+
+	/* A pass that somebody else runs ends for it. */
+	atomic_inc(&vm->waiters);
+	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
+		msleep(20);
+	atomic_dec(&vm->waiters);
+	if (!locked)
 		return 0;
 	vprobe_reclaim_locked(vm, &arg, (jiffies +
 					 msecs_to_jiffies(SQUEEZE_MS)) | 1);

@@ -160,6 +160,7 @@ struct vprobe_vm {
 	bool detached;			/* pass_lock */
 	bool published;			/* vprobe_vms_lock */
 	atomic_t waiters;		/* for pass_lock: the pass shall end */
+	atomic_t askers;		/* likewise, if it is a policy's */
 
 	spinlock_t lock;		/* states and sums; innermost */
 	struct xarray blocks;
@@ -181,6 +182,7 @@ struct vprobe_vm {
 	struct delayed_work failsafe_work;
 	struct delayed_work policy_work;
 	bool policy_off;		/* lock */
+	unsigned long policy_due;	/* lock; jiffies, if it is pending */
 	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* a fill hit its limit */
@@ -294,14 +296,16 @@ int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg);
 int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			  unsigned long deadline);
 int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
-			      unsigned long deadline);
+			      unsigned long deadline, u64 policy);
+int vprobe_ask_pass(struct vprobe_vm *vm);
+bool vprobe_policy_pass_is_over(struct vprobe_vm *vm, unsigned long deadline);
 int vprobe_may_pass(struct vprobe_vm *vm, u32 *reason);
 u32 vprobe_pass_reason(int r);
 unsigned long vprobe_max_runs(unsigned long npages);
 int vprobe_refresh_backings(struct vprobe_vm *vm);
 
 /* map.c */
-int vprobe_count_free(struct vprobe_vm *vm, u64 *bytes);
+int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes);
 int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg);
 
 /* backing.c */
@@ -324,7 +328,7 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 int vprobe_helper_init(void);
 
 /* policy.c, policy_bpf.c */
-int vprobe_policy_prefer(struct vprobe_vm *vm,
+int vprobe_policy_prefer(struct vprobe_vm *vm, u64 policy,
 			 const struct vprobe_report *report);
 void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 			  u64 fill_ns);
@@ -334,6 +338,7 @@ void vprobe_policy_start(struct vprobe_vm *vm);
 void vprobe_policy_stop(struct vprobe_vm *vm);
 int vprobe_policy_list(struct vprobe_policies *arg);
 int vprobe_policy_init(void);
+int vprobe_policy_open(void);
 void vprobe_policy_exit(void);
 
 /* inject.c */

@@ -184,6 +184,20 @@ static int change(const struct args *a, uint64_t vm_id)
 	return EXIT_OK;
 }
 
+/* Its VM may have gone, and is not asked about. */
+static bool bare_id(const struct args *a, uint64_t *id)
+{
+	const char *text = a->vm;
+	char *end;
+
+	if (!text || strcmp(a->verb, "unload"))
+		return false;
+	if (!strncmp(text, "id:", 3))
+		text += 3;
+	*id = strtoull(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && *id;
+}
+
 int cmd_policy(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -194,13 +208,17 @@ int cmd_policy(int argc, char **argv)
 	};
 	struct args a = { .knobs = json_object_new_object() };
 	struct vprobe_stat st = { 0 };
+	uint64_t id = 0;
 	int dev, ret;
 
 	parse_args(&argp, argc, argv, &a);
-	dev = a.vm ? open_vm(a.vm, &st) : open_device();
+	if (!a.vm || bare_id(&a, &id))
+		dev = open_device();
+	else
+		dev = open_vm(a.vm, &st);
 	if (dev < 0)
 		return EXIT_FAILED;
-	ret = strcmp(a.verb, "show") ? change(&a, st.id) : show(dev);
+	ret = strcmp(a.verb, "show") ? change(&a, id ?: st.id) : show(dev);
 	close(dev);
 	json_object_put(a.knobs);
 	return ret;

@@ -134,7 +134,8 @@ static void show_vms(const struct look *last, const struct look *now,
 		out_str("name", "name", st->name);
 		out_str("state", "state", vprobe_vm_state_name(st->state));
 		out_size("ram_bytes", "size", st->ram_bytes);
-		out_size("used_bytes", "used", st->ram_bytes - st->hole_bytes);
+		out_size("used_bytes", "used", st->ram_bytes > st->hole_bytes ?
+			 st->ram_bytes - st->hole_bytes : 0);
 		out_size("hole_bytes", "given", st->hole_bytes);
 		out_u64("fills_per_second", "fills/s",
 			fill_rate(last, now, st));

@@ -149,7 +149,8 @@ static int set_knob(struct bpf_object *obj, const char *name, const char *text,
 		    struct vprobe_error *err)
 {
 	const struct btf *btf = bpf_object__btf(obj);
-	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+	int id = btf ? btf__find_by_name_kind(btf, ".rodata",
+					      BTF_KIND_DATASEC) : -1;
 	const struct btf_type *sec = id < 0 ? NULL : btf__type_by_id(btf, id);
 	char names[256] = "";
 	size_t size = 0, i;
@@ -163,7 +164,7 @@ static int set_knob(struct bpf_object *obj, const char *name, const char *text,
 		const char *var_name = btf__name_by_offset(btf, var->name_off);
 		size_t len = strlen(names);
 
-		if (!btf_is_int(t) || v->offset + v->size > size)
+		if (!btf_is_int(t) || v->size > 8 || v->offset + v->size > size)
 			continue;
 		if (!strcmp(var_name, name))
 			return set_value(data + v->offset, v->size, name, text,
@@ -180,8 +181,8 @@ static int set_vm(struct bpf_object *obj, struct bpf_map *map, uint64_t vm_id,
 		  struct vprobe_error *err)
 {
 	const struct btf *btf = bpf_object__btf(obj);
-	int id = btf__find_by_name_kind(btf, "vprobe_policy_ops",
-					BTF_KIND_STRUCT);
+	int id = btf ? btf__find_by_name_kind(btf, "vprobe_policy_ops",
+					      BTF_KIND_STRUCT) : -1;
 	const struct btf_type *t = id < 0 ? NULL : btf__type_by_id(btf, id);
 	uint8_t *ops = map ? bpf_map__initial_value(map, NULL) : NULL;
 	size_t i;
@@ -204,36 +205,49 @@ static const char *first_line(void)
 	return complaint;
 }
 
+/*
+ * The newest policy is the one that decides, so there is none without for a
+ * moment: link the new one, put its pin in place of the old one's, end the old.
+ */
 static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 {
-	struct bpf_link *link;
-	char pin[PATH_MAX];
+	char pin[PATH_MAX], fresh[PATH_MAX];
+	struct bpf_link *link, *old;
 	int ret;
 
 	slot_path(pin, sizeof(pin), POLICY_PINS, vm_id, "");
-	link = bpf_link__open(pin);
-	if (link) {
-		/* One is swapped for the other, and no VM is without. */
-		ret = bpf_link__update_map(link, map);
-		bpf_link__destroy(link);
-		return ret ? vprobe_error_set(err, ret,
-			"cannot swap the policy: %s", strerror(-ret)) : 0;
-	}
+	slot_path(fresh, sizeof(fresh), POLICY_PINS, vm_id, "-new");
 	link = bpf_map__attach_struct_ops(map);
 	if (!link) {
 		ret = -errno;
 		return vprobe_error_set(err, ret,
 			"the policy is refused: %s",
 			ret == -ENOENT && vm_id ? "the VM is gone" :
+			ret == -ENODEV ? "the module vprobe is not loaded" :
 			strerror(-ret));
 	}
 	mkdir(POLICY_PINS, 0700);
-	ret = bpf_link__pin(link, pin);
-	if (ret)
+	unlink(fresh);
+	ret = bpf_link__pin(link, fresh);
+	if (ret) {
 		vprobe_error_set(err, ret, "cannot pin the policy at %s: %s",
-				 pin, strerror(-ret));
-	else
-		bpf_link__disconnect(link);
+				 fresh, strerror(-ret));
+		bpf_link__destroy(link);
+		return ret;
+	}
+	old = bpf_link__open(pin);
+	if (rename(fresh, pin)) {
+		ret = vprobe_error_set(err, -errno,
+			"cannot pin the policy at %s: %s", pin,
+			strerror(errno));
+		unlink(fresh);
+		bpf_link__detach(link);
+	} else if (old) {
+		/* One whose VM has gone is detached already. */
+		bpf_link__detach(old);
+	}
+	bpf_link__destroy(old);
+	bpf_link__disconnect(link);
 	bpf_link__destroy(link);
 	return ret;
 }
@@ -290,9 +304,11 @@ int policy_set(uint64_t vm_id, struct json_object *knobs,
 	       struct vprobe_error *err)
 {
 	struct json_object *note = policy_note(vm_id), *file, *old;
+	char pin[PATH_MAX];
 	int ret;
 
-	if (!note || !json_object_object_get_ex(note, "file", &file) ||
+	slot_path(pin, sizeof(pin), POLICY_PINS, vm_id, "");
+	if (!note || access(pin, F_OK) || !json_object_object_get_ex(note, "file", &file) ||
 	    !json_object_object_get_ex(note, "knobs", &old)) {
 		json_object_put(note);
 		return vprobe_error_set(err, -ENOENT,
@@ -311,8 +327,6 @@ int policy_unload(uint64_t vm_id, struct vprobe_error *err)
 	char path[PATH_MAX];
 	int ret;
 
-	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
-	unlink(path);
 	slot_path(path, sizeof(path), POLICY_PINS, vm_id, "");
 	link = bpf_link__open(path);
 	if (!link)
@@ -325,6 +339,8 @@ int policy_unload(uint64_t vm_id, struct vprobe_error *err)
 	if (ret)
 		return vprobe_error_set(err, ret, "cannot unload the policy: %s",
 					strerror(-ret));
+	unlink(path);
+	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
 	unlink(path);
 	return 0;
 }

@@ -443,7 +443,7 @@ static void loop(struct daemon *d)
 
 	while (!d->stop) {
 		nfds_t nr = P_FIXED, i;
-		bool gone = false;
+		bool gone = false, event;
 
 		if (d->restart_ms && d->restart_ms <= mono_ms())
 			start_talker(d);
@@ -469,9 +469,9 @@ static void loop(struct daemon *d)
 			talker_input(d);
 		if (d->oneshot_fd >= 0 && pfd[P_ONESHOT].revents)
 			handle_oneshot(d);
-		if ((pfd[P_PSI].revents & POLLPRI) ||
-		    pressure_due(&d->pressure, mono_ms()))
-			pressure_tell(&d->pressure, d->dev, mono_ms());
+		event = pfd[P_PSI].revents & POLLPRI;
+		if (event || pressure_due(&d->pressure, mono_ms()))
+			pressure_tell(&d->pressure, d->dev, mono_ms(), event);
 		if (pfd[P_METRICS].revents & POLLIN)
 			metrics_serve(d->metrics_fd, d->dev);
 		if (gone || (core_wants_sync(&d->core) &&

@@ -59,11 +59,14 @@ static unsigned int read_pressure(void)
 	return pressure;
 }
 
-void pressure_tell(struct pressure *p, int dev, uint64_t now_ms)
+void pressure_tell(struct pressure *p, int dev, uint64_t now_ms, bool event)
 {
 	unsigned int pressure = read_pressure();
 	struct vprobe_error err;
 
+	/* The average is up to two seconds older than the event. */
+	if (event && !pressure)
+		pressure = 1;
 	if (pressure > 10000)
 		pressure = 10000;
 	if (!p->told && pressure)
@@ -74,7 +77,8 @@ void pressure_tell(struct pressure *p, int dev, uint64_t now_ms)
 	p->told_ms = now_ms;
 	if (!pressure && !p->told)
 		return;
-	p->told = pressure;
 	if (vprobe_dev_pressure(dev, pressure, &err))
 		log_msg(LOG_WARNING, "%s", err.text);
+	else
+		p->told = pressure;
 }

@@ -21,8 +21,8 @@ void pressure_open(struct pressure *p);
 /* Whether it is time to tell again, without an event. */
 bool pressure_due(const struct pressure *p, uint64_t now_ms);
 
-/* Read the pressure and tell the module, on an event or when it is due. */
-void pressure_tell(struct pressure *p, int dev, uint64_t now_ms);
+/* Read the pressure and tell the module, on an @event or when it is due. */
+void pressure_tell(struct pressure *p, int dev, uint64_t now_ms, bool event);
 
 /**
  * pressure_parse() - avg10 of the line "some" in /proc/pressure/memory
