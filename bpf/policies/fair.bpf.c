@@ -4,7 +4,7 @@
  * they have: the idle-memory tax of VMware ESX (Waldspurger, OSDI 2002).
  *
  * Each VM's shares are its configured size S. It holds P bytes of host memory, a
- * part f of which it uses; idle memory counts 1/(1 - tax) times. The VM with the
+ * part f of which it uses or used a moment ago; idle memory counts 1/(1 - tax) times. The VM with the
  * least S / (P * (f + (1 - f) / (1 - tax))) gives, as much as it has free, until
  * enough of the host's memory is available.
  *
@@ -35,9 +35,8 @@ const volatile __u32 busy_ms = 250;
 #define PASSED_OVER	16
 
 struct account {
-	__u64 seen;		/* vprobe_policy_vm::demand_bytes at the last look */
-	__u64 recent;		/* what it wanted back, halved every eight looks */
-	__u64 taken;		/* vprobe_policy_vm::taken_bytes likewise */
+	__u64 idle;		/* bytes that have been free for a while */
+	__u64 taken;		/* vprobe_policy_vm::taken_bytes at the last look */
 	__u32 asked;		/* to give, at the last look */
 	__u32 passed_over;	/* looks left */
 };
@@ -57,15 +56,13 @@ static struct account *account_of(__u64 vm_id)
 }
 
 /* S / (P * ...), in 1/65536: the least gives first. */
-static __u64 worth(const struct vprobe_policy_vm *vm, __u64 recent)
+static __u64 worth(const struct vprobe_policy_vm *vm, __u64 idle)
 {
 	__u64 held = (vm->ram_bytes - vm->hole_bytes) >> 12;
-	__u64 idle = vm->free_bytes >> 12;
 	__u32 tax = tax_percent > 99 ? 99 : tax_percent;
 	__u64 taxed;
 
-	recent >>= 12;
-	idle = idle > recent ? idle - recent : 0;
+	idle >>= 12;
 	if (idle > held)
 		idle = held;
 	taxed = held - idle + idle * 100 / (100 - tax);
@@ -88,20 +85,24 @@ static bool another_first(__u64 my_id, __u64 mine)
 			continue;
 		acc = account_of(id);
 		/* It has nothing to give, or does not. */
-		if (other.free_bytes < (4 << 20) || !acc || acc->passed_over)
+		if (!acc || acc->idle < (4 << 20) || acc->passed_over)
 			continue;
-		if (worth(&other, acc->recent) < mine)
+		if (worth(&other, acc->idle) < mine)
 			return true;
 	}
 	return false;
 }
 
-/* What came of the last look. */
+/*
+ * What came of the last look. A busy guest has free memory now and then: what was
+ * not free for a moment counts as used for about 32 looks.
+ */
 static void settle(struct account *acc, const struct vprobe_policy_vm *vm)
 {
-	acc->recent -= acc->recent / 12;
-	acc->recent += vm->demand_bytes - acc->seen;
-	acc->seen = vm->demand_bytes;
+	if (vm->free_bytes < acc->idle)
+		acc->idle = vm->free_bytes;
+	else
+		acc->idle += (vm->free_bytes - acc->idle) / 32;
 	if (acc->passed_over)
 		acc->passed_over--;
 	if (acc->asked && vm->taken_bytes == acc->taken)
@@ -120,6 +121,7 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	/* The verifier wants one kind of pointer in worth(). */
 	struct vprobe_policy_vm self = *vm;
 	struct account *acc = account_of(self.id);
+	__u64 missing;
 
 	if (host->available_bytes < low)
 		taking = true;
@@ -129,10 +131,7 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	vprobe_measure(decision);
 	vprobe_again(decision, taking ? busy_ms : calm_ms);
 	if (!acc) {
-		struct account fresh = {
-			.seen = self.demand_bytes,
-			.taken = self.taken_bytes,
-		};
+		struct account fresh = { .taken = self.taken_bytes };
 
 		/* Nothing is known of it yet. */
 		bpf_map_update_elem(&accounts, &self.id, &fresh, BPF_NOEXIST);
@@ -140,9 +139,12 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 		return 0;
 	}
 	settle(acc, &self);
-	if (taking && host->available_bytes < high && !acc->passed_over &&
-	    !another_first(self.id, worth(&self, acc->recent))) {
-		vprobe_take(decision, high - host->available_bytes, 0);
+	missing = high - host->available_bytes;
+	if (taking && host->available_bytes < high && acc->idle >= (4 << 20) &&
+	    !acc->passed_over &&
+	    !another_first(self.id, worth(&self, acc->idle))) {
+		vprobe_take(decision,
+			    missing < acc->idle ? missing : acc->idle, 0);
 		acc->asked = 1;
 	}
 	return 0;
