@@ -2,7 +2,7 @@
 #
 # Hostile registrations: each is refused with its reason, and changes nothing.
 # The messages and the reasons come from user/tests/mkhostile.c.
-# takes: 150
+# takes: 105
 
 load lib/vm.bash
 load lib/host.bash

@@ -2,7 +2,7 @@
 #
 # Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
 # After each: no pin, no watch, no hole, no leak, and the guest goes on.
-# takes: 370
+# takes: 260
 
 load lib/vm.bash
 load lib/host.bash

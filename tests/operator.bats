@@ -2,7 +2,7 @@
 #
 # Whatever an operator gets wrong is answered with a sentence, and leaves
 # everything as it was (I10).
-# takes: 135
+# takes: 110
 
 load lib/vm.bash
 load lib/host.bash

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Memory that somebody else has pinned is left alone (I4).
-# takes: 185
+# takes: 110
 
 load lib/vm.bash
 load lib/host.bash

@@ -2,7 +2,7 @@
 #
 # Policies: loading, swapping and unloading them, what they may decide, and how
 # one that misbehaves is thrown out.
-# takes: 200
+# takes: 250
 
 load lib/vm.bash
 load lib/host.bash

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What the policies that come along are worth: counts, not times.
-# takes: 250
+# takes: 200
 
 load lib/vm.bash
 load lib/host.bash

@@ -2,7 +2,7 @@
 #
 # Taking free memory and giving it back: how much, at what cost, and that an
 # idle guest does not notice (I1, I2, I3).
-# takes: 250
+# takes: 185
 
 load lib/vm.bash
 load lib/host.bash

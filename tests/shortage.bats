@@ -4,7 +4,7 @@
 # memory, and past the limit the VM stops where everybody can see it. That
 # there is no memory is injected where a fill allocates it: to really use the
 # last page would have the kernel kill somebody for reasons of its own.
-# takes: 70
+# takes: 95
 
 load lib/vm.bash
 load lib/host.bash
