@@ -59,7 +59,7 @@ bursts() {
 
 @test "fair: of one busy and two idle VMs the idle ones give 90 %" {
 	for vm in a b c; do
-		vprobe_vm $vm mem=640M
+		vprobe_vm $vm mem=640M nvme=1
 	done
 	guest_run a 'memhog -m 400 -s 50' >/run/hog 3>&- & hog=$!
 	sleep 5

@@ -31,6 +31,8 @@ const volatile __u32 tax_percent = 75;
 const volatile __u32 calm_ms = 2000;
 const volatile __u32 busy_ms = 250;
 
+/* So many looks tell what a VM uses now and then. */
+#define WARM_UP		24
 /* For so many looks a VM that gave nothing is passed over. */
 #define PASSED_OVER	16
 
@@ -38,7 +40,7 @@ struct account {
 	__u64 idle;		/* bytes that have been free for a while */
 	__u64 taken;		/* vprobe_policy_vm::taken_bytes at the last look */
 	__u32 asked;		/* to give, at the last look */
-	__u32 passed_over;	/* looks left */
+	__u32 passed_over;	/* looks left; to begin with: WARM_UP */
 };
 
 struct {
@@ -131,7 +133,11 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	vprobe_measure(decision);
 	vprobe_again(decision, taking ? busy_ms : calm_ms);
 	if (!acc) {
-		struct account fresh = { .taken = self.taken_bytes };
+		struct account fresh = {
+			.idle = self.ram_bytes,
+			.taken = self.taken_bytes,
+			.passed_over = WARM_UP,
+		};
 
 		/* Nothing is known of it yet. */
 		bpf_map_update_elem(&accounts, &self.id, &fresh, BPF_NOEXIST);
