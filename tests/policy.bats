@@ -254,7 +254,7 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 	done
 	wait $hog
 	echo "$n swaps"
-	[ $n -gt 20 ]
+	[ $((n * $(patience 1))) -gt 20 ]
 	[ "$(vprobe --json policy show | jq -r '.[0].state')" = ready ]
 	vprobe policy unload
 	all_watched a

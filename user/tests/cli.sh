@@ -72,9 +72,9 @@ json 'stat --json' 0 'd["fills"]["histogram_us"][3] ==
 json 'stat --json of all' 0 '[v["id"] for v in d] == [1, 2]' vprobe stat --json
 json 'every counter is shown once' 0 'len(set(
 	[d["memory"][k] for k in ("holes", "taken_bytes", "taken_blocks",
-		"passes", "repopulated")] +
+		"passes", "repopulated", "free_bytes", "policy_id")] +
 	list(d["watches"].values()) + list(d["helper"].values()) +
-	[v for k, v in d["fills"].items() if k != "histogram_us"])) == 24' \
+	[v for k, v in d["fills"].items() if k != "histogram_us"])) == 27' \
 	vprobe --json stat 1
 
 is 'stat of no VM' 1 'no attached VM has the id 9.*pid:9' vprobe stat 9
