@@ -280,7 +280,7 @@ vm_qmp() {
 		'{execute: $c} + if $a then {arguments: $a} else {} end') ||
 		return
 	printf '%s\n' '{"execute":"qmp_capabilities"}' "$request" |
-		socat -t 30 - "UNIX-CONNECT:$VM_DIR/$1/qmp" |
+		socat -t "$(patience 30)" - "UNIX-CONNECT:$VM_DIR/$1/qmp" |
 		jq -c 'select(.return or .error or has("return"))' |
 		sed -n 2p | jq -e 'if .error then error(.error.desc)
 			else .return end'
