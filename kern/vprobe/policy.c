@@ -54,6 +54,7 @@ static unsigned long host_pressure_at;	/* jiffies when it was told */
 
 static bool policy_usable(const struct vprobe_policy *p)
 {
+	/* With policy_evict(): exit.why is complete. */
 	return !smp_load_acquire(&p->evicted);
 }
 
@@ -110,6 +111,7 @@ static __printf(2, 3) void policy_evict(struct vprobe_policy *p,
 	va_start(args, fmt);
 	vsnprintf(p->exit.why, sizeof(p->exit.why), fmt, args);
 	va_end(args);
+	/* With policy_usable(). */
 	smp_store_release(&p->evicted, true);
 	queue_work(system_unbound_wq, &p->evict_work);
 }
@@ -142,7 +144,8 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 	spin_unlock(&p->lock);
 
 	if (over || ns > CALL_MAX_NS)
-		policy_evict(p, "its programs ran for more than %u ms in a second, last for %llu us",
+		policy_evict(p,
+			     "its programs ran for more than %u ms in a second, last for %llu us",
 			     VPROBE_POLICY_BUDGET_MS, div_u64(ns, 1000));
 }
 
@@ -370,9 +373,10 @@ static void queue_policy_work(struct vprobe_vm *vm, unsigned int ms,
 	bool pending;
 
 	spin_lock(&vm->lock);
+	if (vm->policy_off)
+		goto out_unlock;
 	pending = delayed_work_pending(&vm->policy_work);
-	if (vm->policy_off || (pending && (!sooner ||
-			       !time_before(due, vm->policy_due))))
+	if (pending && (!sooner || !time_before(due, vm->policy_due)))
 		goto out_unlock;
 	vm->policy_due = due;
 	refcount_inc(&vm->ref);

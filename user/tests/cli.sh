@@ -49,7 +49,7 @@ sys.exit(not ($expr))" <<<"$out"; then
 is 'no command' 2 'which command' vprobe
 is 'an unknown command' 2 'no command "steal"' vprobe steal
 is 'help' 0 'free-map' vprobe --help
-for c in ls attach detach stat reclaim fill free-map helper version; do
+for c in ls attach detach stat reclaim fill free-map helper policy top version; do
 	is "help of $c" 0 "Usage: vprobe $c" vprobe $c --help
 	is "an unknown option of $c" 2 'unrecognized option' vprobe $c --nope
 done
@@ -108,6 +108,24 @@ is 'helper show' 0 'helper registered +yes' vprobe helper show web
 is 'helper remove' 0 'removed the helper of VM 1' vprobe helper remove web
 is 'helper remove of none' 1 'has no helper' vprobe helper remove db
 is 'helper what' 2 'show or remove' vprobe helper steal web
+
+is 'policy show' 0 '^ +1 +evil +2 +gone +0 .* decide\(\) returned -5' \
+	vprobe policy show
+json 'policy show --json' 0 '[p["name"] for p in d] ==
+	["headroom", "evil", "(built-in)"] and
+	d[1]["why"] == "decide() returned -5"' vprobe --json policy show
+is 'policy what' 2 'show, load, set or unload' vprobe policy steal
+is 'policy load what' 2 'which policy' vprobe policy load
+is 'policy load without a value' 2 'no KEY=VALUE' vprobe policy load simple x
+is 'policy load of no file' 1 'cannot open the policy' \
+	vprobe policy load /nonexistent.bpf.o
+is 'policy set what' 2 'KEY=VALUE' vprobe policy set
+is 'policy set of nothing' 1 'no policy was loaded' \
+	vprobe policy set --vm db a=1
+
+json 'top' 0 '[v["name"] for v in d["vms"]] == ["web", "db"] and
+	d["vms"][0]["used_bytes"] == 1 << 28' vprobe --json top -n 1
+is 'top too often' 2 'the delay is 1 to 3600' vprobe top -d 0
 
 is 'detach' 0 'detached VM 1' vprobe detach web
 json 'detach all' 0 'd["detached"] == [1, 2]' vprobe detach all --json

@@ -93,6 +93,21 @@ static int set_map(struct vprobe_map *m)
 	return 0;
 }
 
+static int set_policies(struct vprobe_policies *arg)
+{
+	static const struct vprobe_policy_info fake[] = {
+		{ .id = 1022, .name = "headroom", .calls = 5, .ns = 6000 },
+		{ .id = 1, .vm_id = 2, .name = "evil",
+		  .state = VPROBE_POLICY_STATE_GONE,
+		  .why = "decide() returned -5" },
+	};
+
+	memcpy((void *)(uintptr_t)arg->policies, fake,
+	       arg->nr < 2 ? 0 : sizeof(fake));
+	arg->nr = 2;
+	return 0;
+}
+
 static int fake_ioctl(unsigned long req, void *arg)
 {
 	/* All of them start with size and reason, and have the id after. */
@@ -112,6 +127,8 @@ static int fake_ioctl(unsigned long req, void *arg)
 		((__u64 *)(uintptr_t)list->ids)[0] = 1;
 		((__u64 *)(uintptr_t)list->ids)[1] = 2;
 		return 0;
+	case VPROBE_IOC_POLICIES:
+		return set_policies(arg);
 	case VPROBE_IOC_ATTACH:
 		return refuse(EINVAL, &attach->reason,
 			      VPROBE_REASON_RAM_NOT_MEMFD);
