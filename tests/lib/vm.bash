@@ -203,7 +203,7 @@ vm__gone() {
 # guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
 guest__ask() {
 	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
-	local limit end verb got status size
+	local limit end verb got status size quiet=0
 
 	limit=$(patience "$3")
 	end=$((SECONDS + limit))
@@ -226,6 +226,11 @@ guest__ask() {
 			echo "testbed: guest $1 ended" >&2
 			status=125
 			break
+		else
+			# The emulator may have lost the port's interrupt, see
+			# docs/TESTING.md: this makes another.
+			quiet=$((quiet + 1))
+			[ $((quiet % 20)) != 0 ] || echo nudge >&"$tx"
 		fi
 	done
 	exec {rx}>&- {tx}>&-
