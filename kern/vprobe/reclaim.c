@@ -48,7 +48,7 @@ static bool pass_is_over(struct pass *pass)
 
 	if (pass->deadline && time_after(jiffies, pass->deadline))
 		return true;
-	if (pass->asks && vprobe_policy_pass_is_over(vm, pass->deadline))
+	if (pass->asks && atomic_read(&vm->askers))
 		return true;
 	return pass->taken >= pass->target || signal_pending(current) ||
 	       atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||

@@ -217,6 +217,32 @@ int vprobe_dev_list(int dev, uint64_t **ids, size_t *nr,
 		"cannot list VMs: they come and go too fast; try again");
 }
 
+int vprobe_dev_stat_all(int dev, struct vprobe_stat **stats, size_t *nr,
+			struct vprobe_error *err)
+{
+	struct vprobe_stat *buf;
+	uint64_t *ids;
+	size_t n, i;
+	int ret;
+
+	ret = vprobe_dev_list(dev, &ids, &n, err);
+	if (ret)
+		return ret;
+	buf = calloc(n + 1, sizeof(*buf));
+	if (!buf) {
+		free(ids);
+		return vprobe_error_set(err, -ENOMEM,
+			"cannot read the counters of all VMs: out of memory");
+	}
+	*nr = 0;
+	for (i = 0; i < n; i++)
+		if (!vprobe_dev_stat(dev, ids[i], &buf[*nr], NULL))
+			++*nr;
+	free(ids);
+	*stats = buf;
+	return 0;
+}
+
 int vprobe_dev_map(int dev, uint64_t id, unsigned int flags,
 		   struct vprobe_block **blocks, size_t *nr,
 		   struct vprobe_error *err)

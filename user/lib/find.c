@@ -43,25 +43,21 @@ static bool matches(const struct vprobe_stat *st, enum spec_kind kind,
 static int search(int dev, const char *spec, enum spec_kind kind, uint64_t num,
 		  struct vprobe_stat *stat, struct vprobe_error *err)
 {
-	struct vprobe_stat st;
+	struct vprobe_stat *stats;
 	unsigned int found = 0;
-	uint64_t *ids;
 	size_t nr, i;
 	int ret;
 
-	ret = vprobe_dev_list(dev, &ids, &nr, err);
+	ret = vprobe_dev_stat_all(dev, &stats, &nr, err);
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++) {
-		/* One that went away since the list was made is no match. */
-		if (vprobe_dev_stat(dev, ids[i], &st, NULL))
-			continue;
-		if (matches(&st, kind, num, spec)) {
-			*stat = st;
+		if (matches(&stats[i], kind, num, spec)) {
+			*stat = stats[i];
 			found++;
 		}
 	}
-	free(ids);
+	free(stats);
 	if (!found)
 		return vprobe_error_set(err, -ENOENT,
 			"no attached VM has the %s \"%s\"; 'vprobe ls' shows those that there are",

@@ -92,6 +92,18 @@ int vprobe_dev_list(int dev, uint64_t **ids, size_t *nr,
 		    struct vprobe_error *err);
 
 /**
+ * vprobe_dev_stat_all() - the counters of all attached VMs
+ * @dev: device
+ * @stats: out: allocated array, to be freed by the caller
+ * @nr: out: its length; a VM that goes meanwhile is left out
+ * @err: why not
+ *
+ * Return: 0 or a negative errno
+ */
+int vprobe_dev_stat_all(int dev, struct vprobe_stat **stats, size_t *nr,
+			struct vprobe_error *err);
+
+/**
  * vprobe_dev_policies() - the registered policies, and evicted ones
  * @dev: device
  * @policies: out: allocated array, to be freed by the caller

@@ -28,8 +28,7 @@ int cmd_ls(int argc, char **argv)
 {
 	static const struct argp argp = { .doc = "List the attached VMs." };
 	struct vprobe_error err;
-	struct vprobe_stat st;
-	uint64_t *ids;
+	struct vprobe_stat *stats;
 	size_t nr, i;
 	int dev;
 
@@ -37,18 +36,15 @@ int cmd_ls(int argc, char **argv)
 	dev = open_device();
 	if (dev < 0)
 		return EXIT_FAILED;
-	if (vprobe_dev_list(dev, &ids, &nr, &err)) {
+	if (vprobe_dev_stat_all(dev, &stats, &nr, &err)) {
 		close(dev);
 		return fail(&err);
 	}
 	out_table(NULL, columns, sizeof(columns) / sizeof(columns[0]));
-	for (i = 0; i < nr; i++) {
-		/* One that has gone since is not listed. */
-		if (!vprobe_dev_stat(dev, ids[i], &st, NULL))
-			show(&st);
-	}
+	for (i = 0; i < nr; i++)
+		show(&stats[i]);
 	out_end();
-	free(ids);
+	free(stats);
 	close(dev);
 	return EXIT_OK;
 }

@@ -116,25 +116,6 @@ static void show_row(const struct vprobe_policy_info *p, uint64_t nr_vms)
 	out_end();
 }
 
-static int read_stats(int dev, struct vprobe_stat **stats, size_t *nr,
-		      struct vprobe_error *err)
-{
-	uint64_t *ids;
-	size_t n, i;
-	int ret;
-
-	ret = vprobe_dev_list(dev, &ids, &n, err);
-	if (ret)
-		return ret;
-	*stats = calloc(n + 1, sizeof(**stats));
-	*nr = 0;
-	for (i = 0; *stats && i < n; i++)
-		if (!vprobe_dev_stat(dev, ids[i], &(*stats)[*nr], NULL))
-			++*nr;
-	free(ids);
-	return *stats ? 0 : vprobe_error_set(err, -ENOMEM, "out of memory");
-}
-
 static int show(int dev)
 {
 	struct vprobe_policy_info builtin = { .name = "(built-in)" };
@@ -145,7 +126,7 @@ static int show(int dev)
 
 	if (vprobe_dev_policies(dev, &policies, &nr, &err))
 		return fail(&err);
-	if (read_stats(dev, &stats, &nr_stats, &err)) {
+	if (vprobe_dev_stat_all(dev, &stats, &nr_stats, &err)) {
 		free(policies);
 		return fail(&err);
 	}

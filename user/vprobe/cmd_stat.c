@@ -156,22 +156,19 @@ static void show(const struct vprobe_stat *st)
 static int show_all(int dev)
 {
 	struct vprobe_error err;
-	struct vprobe_stat st;
-	uint64_t *ids;
+	struct vprobe_stat *stats;
 	size_t nr, i;
 
-	if (vprobe_dev_list(dev, &ids, &nr, &err))
+	if (vprobe_dev_stat_all(dev, &stats, &nr, &err))
 		return fail(&err);
 	out_array(NULL);
 	for (i = 0; i < nr; i++) {
-		if (vprobe_dev_stat(dev, ids[i], &st, NULL))
-			continue;
 		if (i)
 			out_note("%s", "");
-		show(&st);
+		show(&stats[i]);
 	}
 	out_end();
-	free(ids);
+	free(stats);
 	return EXIT_OK;
 }
 

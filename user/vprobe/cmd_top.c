@@ -69,26 +69,6 @@ static void pressure(char *buf, size_t size)
 	snprintf(buf, size, "%s", value);
 }
 
-static int take_look(int dev, struct look *look, struct vprobe_error *err)
-{
-	uint64_t *ids;
-	size_t nr, i;
-	int ret;
-
-	ret = vprobe_dev_list(dev, &ids, &nr, err);
-	if (ret)
-		return ret;
-	look->stats = calloc(nr + 1, sizeof(*look->stats));
-	look->nr = 0;
-	look->ns = now_ns();
-	for (i = 0; look->stats && i < nr; i++)
-		if (!vprobe_dev_stat(dev, ids[i], &look->stats[look->nr], NULL))
-			look->nr++;
-	free(ids);
-	return look->stats ? 0 :
-		vprobe_error_set(err, -ENOMEM, "out of memory");
-}
-
 /* Fills in vCPUs' faults per second, since the last look. */
 static uint64_t fill_rate(const struct look *last, const struct look *now,
 			  const struct vprobe_stat *st)
@@ -231,7 +211,8 @@ int cmd_top(int argc, char **argv)
 			poll(NULL, 0, (int)a.seconds * 1000);
 		if (ended)
 			break;
-		ret = take_look(dev, &now, &err);
+		now.ns = now_ns();
+		ret = vprobe_dev_stat_all(dev, &now.stats, &now.nr, &err);
 		if (!ret)
 			ret = show(dev, &last, &now, &err);
 		if (ret)

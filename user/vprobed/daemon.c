@@ -152,26 +152,13 @@ static int op_list(void *ctx, struct vprobe_stat **vms, size_t *nr)
 {
 	struct daemon *d = ctx;
 	struct vprobe_error err;
-	uint64_t *ids;
-	size_t n, i;
 
 	if (d->oneshot_fd >= 0)
 		return list_oneshot(d, vms, nr);
-	if (vprobe_dev_list(d->dev, &ids, &n, &err)) {
+	if (vprobe_dev_stat_all(d->dev, vms, nr, &err)) {
 		log_msg(LOG_ERR, "%s", err.text);
 		return err.code;
 	}
-	*nr = 0;
-	*vms = calloc(n ? n : 1, sizeof(**vms));
-	if (!*vms) {
-		free(ids);
-		return -ENOMEM;
-	}
-	for (i = 0; i < n; i++) {
-		if (!vprobe_dev_stat(d->dev, ids[i], &(*vms)[*nr], NULL))
-			(*nr)++;
-	}
-	free(ids);
 	return 0;
 }
 

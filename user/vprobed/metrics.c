@@ -97,21 +97,15 @@ void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
 static char *document(int dev, size_t *len)
 {
 	struct vprobe_stat *stats;
-	uint64_t *ids = NULL;
-	size_t nr, i, n = 0;
 	char *text = NULL;
+	size_t nr;
 	FILE *f;
 
-	if (vprobe_dev_list(dev, &ids, &nr, NULL))
+	if (vprobe_dev_stat_all(dev, &stats, &nr, NULL))
 		return NULL;
-	stats = calloc(nr + 1, sizeof(*stats));
-	for (i = 0; stats && i < nr; i++)
-		if (!vprobe_dev_stat(dev, ids[i], &stats[n], NULL))
-			n++;
-	free(ids);
-	f = stats ? open_memstream(&text, len) : NULL;
+	f = open_memstream(&text, len);
 	if (f) {
-		metrics_print(f, stats, n);
+		metrics_print(f, stats, nr);
 		fclose(f);
 	}
 	free(stats);
