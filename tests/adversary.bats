@@ -172,10 +172,13 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	done
 	echo "taken from the guest that lied: $taken"
 	[ $taken -ge $((32 << 20)) ]
-	sleep 5
-	vprobe stat c || :
-	# It did use what it called free: it found zeros, or wrote to a hole.
-	[ $(($(vstat c fills.read) + $(vstat c fills.failsafes))) -gt 0 ]
+	# It did use what it called free: it found zeros, or wrote to a hole, or
+	# is dead of it already.
+	hurt() {
+		! vm_alive c || vprobe__stat c \
+			'.fills.read + .fills.failsafes > 0' -e >/dev/null
+	}
+	wait_until 60 hurt
 	tail -n 3 "$VM_DIR/c/console.log"
 	vm_kill c
 	wait $victim || :
