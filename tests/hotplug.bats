@@ -44,6 +44,17 @@ unplug() {
 	wait_until 60 gone "$1" "$2"
 }
 
+# The guest's driver needed some memory; what is a hole still has none.
+mostly_empty() {
+	local now
+
+	now=$(vm_ram_resident "$1")
+	echo "from $((before >> 20)) to $((now >> 20)) MiB"
+	[ $((now - before)) -lt $((64 << 20)) ]
+	read -r gpa size < <(last_hole "$1")
+	still_empty "$1"
+}
+
 # What the guest reads from its last NVMe is what is on the disk DEV.
 reads_last() {
 	local want got nr
@@ -61,13 +72,10 @@ reads_last() {
 	faults=$(iommu_faults)
 	vprobe reclaim a all
 	before=$(vm_ram_resident a)
-	read -r gpa size < <(last_hole a)
 	dev=$(vm__devices a nvme 1)
 	plug a "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
 		\"iommufd\": \"iommufd0\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
-	# Its driver needs some memory.
-	[ $(($(vm_ram_resident a) - before)) -lt $((64 << 20)) ]
-	still_empty a
+	mostly_empty a
 	vprobe reclaim a all
 	reads_last a "$dev"
 	[ "$(iommu_faults)" = "$faults" ]
@@ -89,13 +97,11 @@ reads_last() {
 	vprobe reclaim c all
 	before=$(vm_ram_resident c)
 	[ "$(vstat c memory.hole_bytes)" -ge $((200 << 20)) ]
-	read -r gpa size < <(last_hole c)
 	dev=$(vm__devices c nvme 1)
 	for _ in 1 2; do
 		plug c "{\"driver\": \"vfio-pci\", \"host\": \"$dev\",
 			\"iommufd\": \"fd1\", \"bus\": \"rp0\", \"id\": \"hot0\"}"
-		[ $(($(vm_ram_resident c) - before)) -lt $((64 << 20)) ]
-		still_empty c
+		mostly_empty c
 		vprobe reclaim c all
 		reads_last c "$dev"
 		guest_run c 'memhog -m 300'
@@ -104,7 +110,6 @@ reads_last() {
 		unplug c hot0
 		vprobe reclaim c all
 		before=$(vm_ram_resident c)
-		read -r gpa size < <(last_hole c)
 	done
 	vprobe fill c all
 	no_trace c
