@@ -123,12 +123,30 @@ static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 		blk->wait_counted = false;
 	}
 	blk->wait_last = jiffies;
-	if (r == -EAGAIN || blk->wait_counted)
+	if (r == -EAGAIN)
 		return;
-	blk->wait_counted = true;
-	vprobe_count(vm, VPROBE_C_FILL_WAITS);
-	if (r == -ENOMEM)
+	/* Somebody else may have been faster to use what they gave. */
+	if (r == -ENOMEM && (!blk->wait_counted ||
+			     time_after(jiffies, blk->squeezed + HZ))) {
+		blk->squeezed = jiffies;
 		vprobe_squeeze_others(vm, vprobe_blk_bytes(blk));
+	}
+	if (!blk->wait_counted)
+		vprobe_count(vm, VPROBE_C_FILL_WAITS);
+	blk->wait_counted = true;
+}
+
+/* The block is there: for how long had somebody to wait for it? */
+static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk)
+{
+	unsigned long since = READ_ONCE(blk->wait_since);
+
+	if (!since || time_after(jiffies, blk->wait_last + HZ))
+		return;
+	spin_lock(&vm->lock);
+	vm->longest_wait_ms = max_t(u64, vm->longest_wait_ms,
+				    jiffies_to_msecs(jiffies - since));
+	spin_unlock(&vm->lock);
 }
 
 /**
@@ -162,9 +180,11 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		return r;
 	}
 
+	fill_waited(vm, blk);
 	vprobe_count(vm, VPROBE_C_FILLS);
 	vprobe_add(vm, VPROBE_C_FILL_BYTES, vprobe_blk_bytes(blk));
 	if (vcpu) {
+		vprobe_squeeze_early(vm);
 		vprobe_count(vm, VPROBE_C_FILLS_VCPU);
 		vprobe_add(vm, VPROBE_C_DEMAND_BYTES, vprobe_blk_bytes(blk));
 	}

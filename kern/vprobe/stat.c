@@ -61,6 +61,7 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	stat->holes = vm->nr_holes;
 	stat->hole_bytes = vm->hole_bytes;
 	stat->watches = vm->nr_watches;
+	stat->longest_wait_ms = vm->longest_wait_ms;
 	spin_unlock(&vm->lock);
 
 	stat->taken_bytes = counter(vm, VPROBE_C_TAKEN_BYTES);

@@ -116,6 +116,7 @@ struct vprobe_blk {
 	/* jiffies when a fill failed first and last; 0 if none did */
 	unsigned long wait_since;
 	unsigned long wait_last;
+	unsigned long squeezed;		/* jiffies when others were asked last */
 	bool wait_counted;
 	struct iommufd_hole holes[];	/* vm->nr_iommufds */
 };
@@ -186,6 +187,7 @@ struct vprobe_vm {
 	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* a fill hit its limit */
+	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
 
 	atomic64_t counter[__VPROBE_C_MAX];
 	atomic64_t refused[__VPROBE_REASON_MAX];
@@ -235,6 +237,7 @@ int vprobe_lock_pass(struct vprobe_vm *vm);
 void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay);
 void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
+void vprobe_squeeze_early(struct vprobe_vm *vm);
 extern wait_queue_head_t vprobe_generation_wq;
 extern struct workqueue_struct *vprobe_wq;
 int vprobe_vm_init(void);

@@ -99,6 +99,7 @@ static void show_fills(const struct vprobe_stat *st)
 	out_u64("read", "because of a read", st->fills_read);
 	out_u64("undo", "because a punch failed", st->fills_undo);
 	out_u64("waits", "waited for memory", st->fill_waits);
+	out_u64("longest_wait_ms", "longest wait, ms", st->longest_wait_ms);
 	out_u64("timeouts", "waited too long", st->fill_timeouts);
 	out_u64("failsafes", "fail-safes", st->failsafes);
 	show_histogram(st);

@@ -235,6 +235,7 @@ struct vprobe_stat {
 	__u64 demand_bytes;	/* of fills_vcpu */
 	__u64 free_bytes;	/* free but not taken, when last counted */
 	__u64 policy_id;	/* that decides; 0: the built-in one */
+	__u64 longest_wait_ms;	/* of a fill that did not time out */
 	__u64 refused[32];	/* by enum vprobe_reason */
 	/*
 	 * [i] counts fills that took from 2^i to 2^(i+1)-1 microseconds; [0]
