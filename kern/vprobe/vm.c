@@ -9,7 +9,6 @@
  * files are closed; the rest is done by a work, as a notifier cannot unregister
  * itself.
  */
-#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -542,47 +541,6 @@ int vprobe_detach(struct vprobe_detach *arg)
 	return r;
 }
 
-/*
- * A VM that is short of memory has others give theirs back. Each is asked for
- * SQUEEZE_MS at most, and SQUEEZE_TRIES * 20 ms for its lock; a fill that still
- * waits asks again each second, and ends after fill_timeout_ms.
- */
-static struct squeeze {
-	struct work_struct work;
-	atomic64_t bytes;
-	u64 except;
-	unsigned long early;	/* jiffies when vprobe_squeeze_early() last did */
-} squeeze;
-
-/* Less than this part of the host's memory is nearly none. */
-#define SQUEEZE_EARLY	64
-
-/* How long one VM may be asked, so that a slow one does not keep the others. */
-#define SQUEEZE_MS	2000
-/* ... and for its lock, 20 ms each. */
-#define SQUEEZE_TRIES	10
-/* What is taken at least: a pass costs about the same for less. */
-#define SQUEEZE_MIN	SZ_64M
-
-static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
-{
-	struct vprobe_reclaim arg = { .target = want };
-	int tries = SQUEEZE_TRIES;
-	bool locked;
-
-	/* A pass that somebody else runs ends for it. */
-	atomic_inc(&vm->waiters);
-	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
-		msleep(20);
-	atomic_dec(&vm->waiters);
-	if (!locked)
-		return 0;
-	vprobe_reclaim_locked(vm, &arg, (jiffies +
-					 msecs_to_jiffies(SQUEEZE_MS)) | 1);
-	mutex_unlock(&vm->pass_lock);
-	return arg.taken;
-}
-
 /* The attached VM with the next larger id, which is stored, or NULL. */
 struct vprobe_vm *vprobe_vm_next(unsigned long *id)
 {
@@ -599,66 +557,19 @@ struct vprobe_vm *vprobe_vm_next(unsigned long *id)
 	return vm;
 }
 
-static void squeeze_work(struct work_struct *work)
-{
-	u64 want = atomic64_xchg(&squeeze.bytes, 0);
-	struct vprobe_vm *vm;
-	unsigned long id = 0;
-
-	if (want)
-		want = max_t(u64, want, SQUEEZE_MIN);
-	while (want && (vm = vprobe_vm_next(&id))) {
-		if (vm->id != READ_ONCE(squeeze.except))
-			want -= min(want, squeeze_vm(vm, want));
-		vprobe_vm_put(vm);
-	}
-}
-
-/**
- * vprobe_squeeze_others() - a fill found no memory: take some elsewhere
- * @vm: the VM that needs it, and is spared
- * @bytes: how much
- *
- * Context: process. Does not wait.
- */
-void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes)
-{
-	WRITE_ONCE(squeeze.except, vm->id);
-	atomic64_add(bytes, &squeeze.bytes);
-	queue_work(vprobe_wq, &squeeze.work);
-}
-
-/**
- * vprobe_squeeze_early() - a fill has had some of the last memory
- * @vm: the VM that has it
- *
- * So that the next fill finds some, and nobody else on the host finds none:
- * unlike a fill, an allocation of theirs may have the OOM killer come.
- *
- * Context: process. Does not wait.
- */
-void vprobe_squeeze_early(struct vprobe_vm *vm)
-{
-	unsigned long last = READ_ONCE(squeeze.early);
-
-	if (time_before(jiffies, last + HZ / 10) ||
-	    si_mem_available() > totalram_pages() / SQUEEZE_EARLY ||
-	    cmpxchg(&squeeze.early, last, jiffies) != last)
-		return;
-	vprobe_squeeze_others(vm, SQUEEZE_MIN);
-}
-
 int vprobe_vm_init(void)
 {
-	INIT_WORK(&squeeze.work, squeeze_work);
-	squeeze.early = jiffies;
 	vprobe_wq = alloc_workqueue("vprobe", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	return vprobe_wq ? 0 : -ENOMEM;
+	if (!vprobe_wq)
+		return -ENOMEM;
+	vprobe_squeeze_init();
+	return 0;
 }
 
 /* No VM is attached: each of them holds the module. */
 void vprobe_vm_exit(void)
 {
+	vprobe_squeeze_exit();
 	destroy_workqueue(vprobe_wq);
 	xa_destroy(&vprobe_vms);
 }

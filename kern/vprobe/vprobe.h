@@ -236,8 +236,6 @@ u64 vprobe_generation(void);
 int vprobe_lock_pass(struct vprobe_vm *vm);
 void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay);
-void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
-void vprobe_squeeze_early(struct vprobe_vm *vm);
 extern wait_queue_head_t vprobe_generation_wq;
 extern struct workqueue_struct *vprobe_wq;
 int vprobe_vm_init(void);
@@ -343,6 +341,12 @@ int vprobe_policy_list(struct vprobe_policies *arg);
 int vprobe_policy_init(void);
 int vprobe_policy_open(void);
 void vprobe_policy_exit(void);
+
+/* squeeze.c */
+void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
+void vprobe_squeeze_early(struct vprobe_vm *vm);
+void vprobe_squeeze_init(void);
+void vprobe_squeeze_exit(void);
 
 /* inject.c */
 enum vprobe_point {

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Three guests of 2 GiB with passthrough on a host of 4 GiB, and what they do to
+# each other: policies are swapped, vprobed is killed, memory runs out.
+# takes: 400
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/overcommit.bash
+
+BUILTIN=/sys/module/vprobe/parameters/builtin_percent
+
+setup_file() {
+	host_log_clean
+	# Only the policies that are loaded here take anything.
+	echo 0 > $BUILTIN
+	vprobed_start
+}
+
+teardown_file() {
+	rm -f /tmp/eaten
+	vprobe policy unload >/dev/null 2>&1 || :
+	vm_kill_all
+	vprobed_stop
+}
+
+oom_kills() { awk '/^oom_kill / { print $2 }' /proc/vmstat; }
+
+@test "without V-Probe the second guest does not start" {
+	overcommit_unsafe
+	oom_kills > /run/oom-kills
+}
+
+@test "with it there is room for three" {
+	vprobe policy load simple interval_ms=1000
+	for name in one two three; do
+		overcommit_vm $name
+	done
+	wait_until 60 has_room
+	for name in one two three; do
+		vm_alive $name
+		[ "$(vstat $name state)" = ready ]
+	done
+}
+
+# Every 100 ms, until /run/swapping goes.
+swap_policies() {
+	local policy
+
+	while [ -e /run/swapping ]; do
+		for policy in simple watermark headroom fair; do
+			vprobe policy load $policy >/dev/null || return
+			echo >> /run/swaps
+			sleep 0.1
+		done
+	done
+}
+
+@test "each in turn uses 1.2 GiB; policies come and go, vprobed is killed" {
+	local restart
+
+	: > /run/swapping
+	: > /run/swaps
+	swap_policies 3>&- &
+	swapper=$!
+	(sleep 10; vprobed_kill; sleep 5; vprobed_start) 3>&- &
+	restart=$!
+	for name in one two three; do
+		overcommit_turn $name
+	done
+	rm /run/swapping
+	wait $swapper
+	wait $restart
+	echo "$(wc -l < /run/swaps) policies"
+	[ "$(wc -l < /run/swaps)" -ge 60 ]
+	vprobe policy load simple interval_ms=1000
+	for name in one two three; do
+		[ "$(vstat $name state)" = ready ]
+		[ "$(vstat $name fills.timeouts)" = 0 ]
+		[ "$(vstat $name watches.emulated)" = 0 ]
+		all_watched $name
+	done
+	# The new vprobed hears guests, too.
+	guest_run two '/vprobe-inject'
+}
+
+# Two guests have free memory that the host has not taken.
+idle_holders() {
+	vprobe policy unload || :
+	for name in one two three; do
+		vprobe reclaim $name all
+	done
+	vprobe fill one 600M
+	vprobe fill two 600M
+	taken=$(taken_from_both)
+}
+
+taken_from_both() {
+	echo $(($(vstat one memory.taken_bytes) +
+		$(vstat two memory.taken_bytes)))
+}
+
+# eat BYTES: of the host's memory, for nothing
+eat() {
+	echo "$(($1 >> 20)) MiB for nothing"
+	[ "$1" -gt 0 ]
+	head -c "$1" /dev/zero > /tmp/eaten
+}
+
+@test "memory runs out: what two guests do not use goes to the third" {
+	idle_holders
+	eat $(($(mem_available) - (300 << 20)))
+	OVERCOMMIT_USE=900 overcommit_turn three
+	taken=$(($(taken_from_both) - taken))
+	waits=$(vstat three fills.waits)
+	longest=$(vstat three fills.longest_wait_ms)
+	echo "$((taken >> 20)) MiB taken, $waits waits, the longest $longest ms"
+	rm /tmp/eaten
+	[ $taken -ge $((400 << 20)) ]
+	[ "$(vstat three fills.timeouts)" = 0 ]
+	[ "$longest" -lt "$(vstat three fill_timeout_ms)" ]
+	[ "$(vstat three state)" = ready ]
+	all_watched one
+	all_watched two
+	[ "$(oom_kills)" = "$(cat /run/oom-kills)" ]
+}
+
+@test "memory runs out for others: guests give before anybody is killed" {
+	idle_holders
+	eat $(($(mem_available) + (400 << 20)))
+	[ "$(oom_kills)" = "$(cat /run/oom-kills)" ]
+	taken=$(($(taken_from_both) - taken))
+	echo "$((taken >> 20)) MiB taken"
+	[ $taken -ge $((300 << 20)) ]
+	rm /tmp/eaten
+}
+
+@test "nobody was killed, no IOMMU fault, clean logs" {
+	[ "$(oom_kills)" = "$(cat /run/oom-kills)" ]
+	[ "$(iommu_faults)" = 0 ]
+	for name in one two three; do
+		guest_log_clean $name
+		vprobe reclaim $name all
+		vm_stop $name
+	done
+	host_log_clean
+}
