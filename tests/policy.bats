@@ -27,7 +27,7 @@ teardown() {
 	vprobe policy unload >/dev/null 2>&1 || :
 	vprobe policy unload --vm a >/dev/null 2>&1 || :
 	bpftool struct_ops unregister name simple >/dev/null 2>&1 || :
-	rm -rf /sys/fs/bpf/links
+	rm -rf /sys/fs/bpf/links /sys/fs/bpf/evil-bss
 }
 
 # policy_is NAME: it drives the VM
@@ -199,6 +199,30 @@ evicted_for() {
 	wait_until 30 policy_is simple
 }
 
+# ended_is END: 1 + enum vprobe_policy_end, as exit() was told
+ended_is() {
+	[ "$(bpftool -j map dump pinned /sys/fs/bpf/evil-bss |
+		jq '.. | objects | .ended? // empty')" = "$1" ]
+}
+
+# ends MODE END COMMAND...: of the evil policy with that mode, after the command
+ends() {
+	vprobe policy load $EVIL mode="$1"
+	bpftool map pin id "$(bpftool -j map show |
+		jq 'map(select(.name == "evil.bss")) | max_by(.id).id')" \
+		/sys/fs/bpf/evil-bss
+	"${@:3}"
+	wait_until 30 ended_is "$2"
+	rm /sys/fs/bpf/evil-bss
+}
+
+@test "exit() is told why: unregistered, replaced, evicted" {
+	ends 0 1 vprobe policy unload
+	ends 0 2 vprobe policy load simple
+	ends 2 3 true
+	vprobe policy unload
+}
+
 @test "the most malicious policy costs time, and nothing else" {
 	vprobe policy load $EVIL mode=8
 	wait_until 30 policy_is evil
@@ -239,10 +263,11 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 	nothing_taken
 }
 
-@test "policies are swapped every 100 ms under load" {
+# For longer, and with NVMes at work: overcommit.bats.
+@test "policies are swapped every 100 ms, a malicious one among them" {
 	vprobe policy load simple interval_ms=50
-	guest_run a 'memhog -m 300 -t 2 -s 60' 3>&- & hog=$!
-	end=$((SECONDS + 60)) n=0
+	guest_run a 'memhog -m 300 -t 2 -s 20' 3>&- & hog=$!
+	end=$((SECONDS + 20)) n=0
 	while [ $SECONDS -lt $end ]; do
 		vprobe policy load $EVIL mode=8 >/dev/null
 		sleep 0.1
@@ -254,7 +279,7 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 	done
 	wait $hog
 	echo "$n swaps"
-	[ $((n * $(patience 1))) -gt 20 ]
+	[ $((n * $(patience 1))) -ge 9 ]
 	[ "$(vprobe --json policy show | jq -r '.[0].state')" = ready ]
 	vprobe policy unload
 	all_watched a

@@ -27,6 +27,8 @@ enum mode {
 const volatile __u32 mode = HONEST;
 
 static __u64 calls;
+/* How it ended: 1 + enum vprobe_policy_end. For who has pinned the map. */
+__u32 ended;
 
 SEC("struct_ops.s/init")
 int BPF_PROG(evil_init)
@@ -34,12 +36,17 @@ int BPF_PROG(evil_init)
 	return mode == INIT_FAILS ? -28 /* ENOSPC */ : 0;
 }
 
+SEC("struct_ops.s/exit")
+void BPF_PROG(evil_exit, const struct vprobe_policy_exit *exit)
+{
+	ended = exit->end + 1;
+}
+
 static long spin(__u32 i, void *ctx)
 {
 	calls += i;
 	return 0;
 }
-
 
 SEC("struct_ops/decide")
 int BPF_PROG(evil_decide, const struct vprobe_policy_vm *vm,
@@ -106,6 +113,7 @@ void BPF_PROG(evil_filled, const struct vprobe_policy_vm *vm,
 SEC(".struct_ops.link")
 struct vprobe_policy_ops evil = {
 	.init = (void *)evil_init,
+	.exit = (void *)evil_exit,
 	.decide = (void *)evil_decide,
 	.prefer = (void *)evil_prefer,
 	.filled = (void *)evil_filled,
