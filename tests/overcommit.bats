@@ -124,7 +124,7 @@ eat() {
 	longest=$(vstat three fills.longest_wait_ms)
 	echo "$((taken >> 20)) MiB taken, $waits waits, the longest $longest ms"
 	rm /tmp/eaten
-	[ $taken -ge $((400 << 20)) ]
+	[ $taken -ge $((250 << 20)) ]
 	[ "$(vstat three fills.timeouts)" = 0 ]
 	[ "$longest" -lt "$(vstat three fill_timeout_ms)" ]
 	[ "$(vstat three state)" = ready ]

@@ -220,6 +220,9 @@ struct folio *vprobe_backing_folio(const struct vprobe_backings *b, gfn_t gfn,
 	return folio;
 }
 
+/* Ever; of what is not hugetlb, and of what is. */
+static atomic64_t freed_pages[2];
+
 static bool is_hugetlb(struct vprobe_blk *blk)
 {
 	return is_file_hugepages(blk->file);
@@ -306,7 +309,10 @@ static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 	if (r)
 		return r;
 	folio_wait_writeback(folio);
-	return generic_error_remove_folio(mapping, folio);
+	r = generic_error_remove_folio(mapping, folio);
+	if (!r)
+		atomic64_add(folio_nr_pages(folio), &freed_pages[false]);
+	return r;
 }
 
 /* Only what was swapped out, which devices rule out, needs a punch as well. */
@@ -349,7 +355,11 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	if (is_hugetlb(blk)) {
 		/* Unmaps by itself, under locks that we may not hold here. */
 		r = visit_folios(blk, check_folio);
-		return r ?: punch(blk);
+		if (!r)
+			r = punch(blk);
+		if (!r)
+			atomic64_add(vprobe_blk_pages(blk), &freed_pages[true]);
+		return r;
 	}
 
 	/* One flush for all of it; the folios then are mostly unmapped. */
@@ -399,6 +409,42 @@ static bool host_is_short(void)
 	if (page)
 		__free_page(page);
 	return !page;
+}
+
+/* 4 KiB pages that came free, ever: of hugetlbfs, to its pool, or all others. */
+u64 vprobe_freed_pages(bool hugetlb)
+{
+	return atomic64_read(&freed_pages[hugetlb]);
+}
+
+/* Context: process, pass_lock. Whether some guest memory is of that kind. */
+bool vprobe_backing_has(struct vprobe_vm *vm, bool hugetlb)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&vm->pass_lock);
+
+	for (i = 0; vm->backings && i < vm->backings->nr; i++) {
+		if (is_file_hugepages(vm->backings->b[i].file) == hugetlb)
+			return true;
+	}
+	return !vm->backings;
+}
+
+/**
+ * vprobe_backing_short() - is there no memory for a block?
+ * @blk: a block that could not be populated
+ * @hugetlb: out: it needs pages of hugetlbfs
+ *
+ * Other VMs can help if the host or the pool of huge pages is empty, but not if
+ * the VM's memory cgroup is at its limit.
+ *
+ * Context: process.
+ */
+bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
+{
+	*hugetlb = is_hugetlb(blk);
+	return *hugetlb || host_is_short();
 }
 
 /**

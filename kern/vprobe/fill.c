@@ -112,40 +112,48 @@ static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, bool nowait)
 	return r;
 }
 
-/*
- * Start the clock of a fill that has to wait; nobody tried for a while: anew.
- * Waiting for a lock is no shortage, but has the same limit.
- */
-static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
+/* Somebody waits for the block, and not for all of them. */
+static bool has_clock(enum vprobe_fill_why why)
 {
-	if (!blk->wait_since || time_after(jiffies, blk->wait_last + HZ)) {
-		WRITE_ONCE(blk->wait_since, jiffies | 1);
+	return why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ ||
+	       why == VPROBE_FILL_SETTLE;
+}
+
+/*
+ * Start the clock of a fill that has to wait; nobody tried for a while before
+ * @began: anew. Waiting for a lock is no shortage, but has the same limit.
+ */
+static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
+			enum vprobe_fill_why why, unsigned long began, int r)
+{
+	bool hugetlb;
+
+	if (r == -ENOMEM && vprobe_backing_short(blk, &hugetlb))
+		vprobe_squeeze_for(vm, hugetlb, vprobe_blk_bytes(blk));
+	if (!has_clock(why))
+		return;
+	if (!blk->wait_since || time_after(began, blk->wait_last + HZ)) {
+		WRITE_ONCE(blk->wait_since, began ?: 1);
 		blk->wait_counted = false;
 	}
 	blk->wait_last = jiffies;
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || blk->wait_counted)
 		return;
-	/* Somebody else may have been faster to use what they gave. */
-	if (r == -ENOMEM && (!blk->wait_counted ||
-			     time_after(jiffies, blk->squeezed + HZ))) {
-		blk->squeezed = jiffies;
-		vprobe_squeeze_others(vm, vprobe_blk_bytes(blk));
-	}
-	if (!blk->wait_counted)
-		vprobe_count(vm, VPROBE_C_FILL_WAITS);
 	blk->wait_counted = true;
+	vprobe_count(vm, VPROBE_C_FILL_WAITS);
 }
 
 /* The block is there: for how long had somebody to wait for it? */
-static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk)
+static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
+			enum vprobe_fill_why why, unsigned long began)
 {
 	unsigned long since = READ_ONCE(blk->wait_since);
+	u64 ms = jiffies_to_msecs(jiffies - since);
 
-	if (!since || time_after(jiffies, blk->wait_last + HZ))
+	if (!has_clock(why) || !since || time_after(began, blk->wait_last + HZ))
 		return;
 	spin_lock(&vm->lock);
-	vm->longest_wait_ms = max_t(u64, vm->longest_wait_ms,
-				    jiffies_to_msecs(jiffies - since));
+	vm->longest_wait_ms = max(vm->longest_wait_ms, ms);
 	spin_unlock(&vm->lock);
 }
 
@@ -169,22 +177,25 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	bool vcpu = why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ;
 	bool nowait = vcpu || why == VPROBE_FILL_FAILSAFE;
 	u64 start = ktime_get_ns(), ns;
+	unsigned long began = jiffies;
 	int r;
 
 	r = vprobe_backing_populate(vm, blk);
 	if (!r)
 		r = fill_iommu(vm, blk, nowait);
 	if (r) {
-		fill_failed(vm, blk, r);
+		fill_failed(vm, blk, why, began, r);
 		vprobe_blk_move(vm, blk, VPROBE_FILLING, VPROBE_HOLE);
 		return r;
 	}
 
-	fill_waited(vm, blk);
+	fill_waited(vm, blk, why, began);
 	vprobe_count(vm, VPROBE_C_FILLS);
 	vprobe_add(vm, VPROBE_C_FILL_BYTES, vprobe_blk_bytes(blk));
-	if (vcpu) {
+	/* What an undo needed was there a moment ago. */
+	if (why != VPROBE_FILL_UNDO)
 		vprobe_squeeze_early(vm);
+	if (vcpu) {
 		vprobe_count(vm, VPROBE_C_FILLS_VCPU);
 		vprobe_add(vm, VPROBE_C_DEMAND_BYTES, vprobe_blk_bytes(blk));
 	}

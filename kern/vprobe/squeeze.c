@@ -1,46 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who is short of memory has VMs give what they do not use: another VM's fill, or
- * the whole host before its OOM killer comes. One work does it; it asks one VM
- * after the other, whatever their policies say, each for SQUEEZE_MS at most, and
- * for SQUEEZE_TRIES * 20 ms for its lock. A fill that still waits asks again each
- * second, and ends after fill_timeout_ms.
+ * Who is short of memory has VMs give what they do not use: a VM whose fill found
+ * none, or the host before its OOM killer comes. One work does it, whatever the
+ * VMs' policies say. It asks one VM after the other, beginning behind the one
+ * that it asked last, so that none of them can keep the others from being asked.
+ *
+ * How long that takes: a VM is asked for SQUEEZE_MS at most and waited for
+ * SQUEEZE_TRIES * 20 ms at most; one that gave nothing is not asked again within
+ * a second. A fill that still waits asks again after SQUEEZE_AGAIN, and ends
+ * after fill_timeout_ms.
+ *
+ * Memory counts as given when its pages have been freed (vprobe_freed_pages()):
+ * a hole where there never was any helps nobody, and pages of hugetlbfs go back
+ * to their pool, where only another hugetlbfs finds them.
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
+#include <linux/sched/mm.h>
 
 #include "vprobe.h"
 
-static struct squeeze {
-	struct work_struct work;
-	atomic64_t bytes;
-	u64 except;
-	unsigned long early;	/* jiffies when vprobe_squeeze_early() last did */
-	atomic64_t taken;	/* bytes, ever */
-	atomic_t asked;
-	int served;		/* all that asked until then */
-	wait_queue_head_t wq;	/* for served */
-} squeeze;
-
+/* How long one VM may be asked, and tries for its lock, 20 ms each. */
+#define SQUEEZE_MS	500
+#define SQUEEZE_TRIES	5
+/* How often one VM may have others asked, in jiffies. */
+#define SQUEEZE_AGAIN	(HZ / 10)
+/* Nobody had anything: for so long nobody is asked before there is need. */
+#define SQUEEZE_PAUSE	(2 * HZ)
 /* Less than this part of the host's memory is nearly none. */
 #define SQUEEZE_EARLY	64
-
-/* How long one VM may be asked, so that a slow one does not keep the others. */
-#define SQUEEZE_MS	2000
-/* ... and for its lock, 20 ms each. */
-#define SQUEEZE_TRIES	10
-/* How long the OOM killer waits. */
+/* How long the OOM killer waits, and how often within 10 s. */
 #define SQUEEZE_OOM_MS	1000
-/* What is taken at least: a pass costs about the same for less. */
-#define SQUEEZE_MIN	SZ_64M
+#define SQUEEZE_OOM_MAX	64
 
-static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
+static struct squeeze {
+	struct work_struct work;
+	spinlock_t lock;
+	u64 want[2];		/* lock; bytes, of 4 KiB pages and of hugetlb */
+	u64 except;		/* lock; the VM that is spared, or 0 */
+	unsigned long last;	/* the work's: id of the VM asked last */
+	unsigned long pause;	/* jiffies until which nobody has anything */
+	atomic_t asked;
+	int served;		/* all that asked until then */
+	/* oom_lock: */
+	unsigned long oom_since;
+	unsigned int oom_nr;
+} squeeze;
+
+/* A pass costs about the same for less. */
+static u64 squeeze_min(void)
+{
+	return max_t(u64, (u64)totalram_pages() * PAGE_SIZE / SQUEEZE_EARLY,
+		     SZ_64M);
+}
+
+static bool nearly_none(void)
+{
+	return si_mem_available() < totalram_pages() / SQUEEZE_EARLY;
+}
+
+/* Bytes that came free. */
+static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want)
 {
 	struct vprobe_reclaim arg = { .target = want };
+	u64 before = vprobe_freed_pages(hugetlb), freed;
+	unsigned int noreclaim;
 	int tries = SQUEEZE_TRIES;
 	bool locked;
 
+	if (time_before(jiffies, READ_ONCE(vm->has_nothing)))
+		return 0;
 	/* A pass that somebody else runs ends for it. */
 	atomic_inc(&vm->waiters);
 	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
@@ -48,76 +78,88 @@ static u64 squeeze_vm(struct vprobe_vm *vm, u64 want)
 	atomic_dec(&vm->waiters);
 	if (!locked)
 		return 0;
-	vprobe_reclaim_locked(vm, &arg, (jiffies +
-					 msecs_to_jiffies(SQUEEZE_MS)) | 1);
+	if (vprobe_backing_has(vm, hugetlb)) {
+		/* It is there for want of memory: use the last. */
+		noreclaim = memalloc_noreclaim_save();
+		vprobe_reclaim_locked(vm, &arg, (jiffies +
+				      msecs_to_jiffies(SQUEEZE_MS)) | 1);
+		memalloc_noreclaim_restore(noreclaim);
+	}
 	mutex_unlock(&vm->pass_lock);
-	return arg.taken;
+	freed = (vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT;
+	if (!freed)
+		WRITE_ONCE(vm->has_nothing, jiffies + HZ);
+	return freed;
+}
+
+static struct vprobe_vm *next_vm(void)
+{
+	struct vprobe_vm *vm = vprobe_vm_next(&squeeze.last);
+
+	if (vm)
+		return vm;
+	squeeze.last = 0;
+	return vprobe_vm_next(&squeeze.last);
 }
 
 static void squeeze_work(struct work_struct *work)
 {
-	int asked = atomic_read(&squeeze.asked);
-	u64 want = atomic64_xchg(&squeeze.bytes, 0);
+	int asked = atomic_read(&squeeze.asked), kind;
+	unsigned int left = vprobe_nr_vms();
 	struct vprobe_vm *vm;
-	unsigned long id = 0;
-	u64 taken;
+	u64 want[2], except;
 
-	if (want)
-		want = max_t(u64, want, SQUEEZE_MIN);
-	while (want && (vm = vprobe_vm_next(&id))) {
-		if (vm->id != READ_ONCE(squeeze.except)) {
-			taken = squeeze_vm(vm, want);
-			want -= min(want, taken);
-			atomic64_add(taken, &squeeze.taken);
+	spin_lock(&squeeze.lock);
+	memcpy(want, squeeze.want, sizeof(want));
+	memset(squeeze.want, 0, sizeof(squeeze.want));
+	except = squeeze.except;
+	spin_unlock(&squeeze.lock);
+
+	while (left-- && (want[0] || want[1])) {
+		vm = next_vm();
+		if (!vm)
+			break;
+		for (kind = 0; kind < 2 && vm->id != except; kind++) {
+			if (want[kind])
+				want[kind] -= min(want[kind],
+						  squeeze_vm(vm, kind, want[kind]));
 		}
 		vprobe_vm_put(vm);
 	}
+	if (want[0])
+		WRITE_ONCE(squeeze.pause, jiffies + SQUEEZE_PAUSE);
 	WRITE_ONCE(squeeze.served, asked);
-	wake_up_all(&squeeze.wq);
 }
 
-/*
- * Before the OOM killer kills somebody: guests may have free memory. Who comes
- * here holds oom_lock, and maybe what a pass wants, so it does not wait for
- * long. Should the pass itself be out of memory, then it is of no use.
- */
-static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
-			   void *arg)
+/* What several ask for is asked for once; then nobody is spared. */
+static void squeeze_ask(u64 except, bool hugetlb, u64 bytes)
 {
-	u64 before = atomic64_read(&squeeze.taken);
-	unsigned long *freed = arg;
-	int mine;
-
-	if (current_work() == &squeeze.work)
-		return NOTIFY_OK;
-	WRITE_ONCE(squeeze.except, 0);
-	atomic64_add(SQUEEZE_MIN, &squeeze.bytes);
-	/* Orders the above with squeeze_work(), which reads it first. */
-	mine = atomic_inc_return(&squeeze.asked);
+	spin_lock(&squeeze.lock);
+	if ((squeeze.want[0] || squeeze.want[1]) && squeeze.except != except)
+		except = 0;
+	squeeze.except = except;
+	squeeze.want[hugetlb] = max3(squeeze.want[hugetlb], bytes,
+				     squeeze_min());
+	spin_unlock(&squeeze.lock);
 	queue_work(vprobe_wq, &squeeze.work);
-	wait_event_timeout(squeeze.wq,
-			   READ_ONCE(squeeze.served) - mine >= 0,
-			   msecs_to_jiffies(SQUEEZE_OOM_MS));
-	*freed += (atomic64_read(&squeeze.taken) - before) >> PAGE_SHIFT;
-	return NOTIFY_OK;
 }
-
-static struct notifier_block oom_notifier = {
-	.notifier_call = squeeze_for_oom,
-};
 
 /**
- * vprobe_squeeze_others() - a fill found no memory: take some elsewhere
+ * vprobe_squeeze_for() - a fill found no memory: take some elsewhere
  * @vm: the VM that needs it, and is spared
+ * @hugetlb: pages of hugetlbfs
  * @bytes: how much
  *
  * Context: process. Does not wait.
  */
-void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes)
+void vprobe_squeeze_for(struct vprobe_vm *vm, bool hugetlb, u64 bytes)
 {
-	WRITE_ONCE(squeeze.except, vm->id);
-	atomic64_add(bytes, &squeeze.bytes);
-	queue_work(vprobe_wq, &squeeze.work);
+	unsigned long last = READ_ONCE(vm->squeezed);
+
+	if (time_before(jiffies, last + SQUEEZE_AGAIN))
+		return;
+	WRITE_ONCE(vm->squeezed, jiffies);
+	squeeze_ask(vm->id, hugetlb, bytes);
 }
 
 /**
@@ -131,21 +173,61 @@ void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes)
  */
 void vprobe_squeeze_early(struct vprobe_vm *vm)
 {
-	unsigned long last = READ_ONCE(squeeze.early);
-
-	if (time_before(jiffies, last + HZ / 10) ||
-	    si_mem_available() > totalram_pages() / SQUEEZE_EARLY ||
-	    cmpxchg(&squeeze.early, last, jiffies) != last)
-		return;
-	vprobe_squeeze_others(vm, SQUEEZE_MIN);
+	if (nearly_none() && time_after(jiffies, READ_ONCE(squeeze.pause)))
+		vprobe_squeeze_for(vm, false, 0);
 }
+
+/* Whether the OOM killer was not asked to wait too often of late. */
+static bool may_hold_off(void)
+{
+	if (time_after(jiffies, squeeze.oom_since + 10 * HZ)) {
+		squeeze.oom_since = jiffies;
+		squeeze.oom_nr = 0;
+	}
+	return squeeze.oom_nr++ < SQUEEZE_OOM_MAX;
+}
+
+/*
+ * Before the OOM killer kills somebody: guests may have free memory. Who comes
+ * here holds oom_lock, and maybe what a pass wants, so it does not wait for
+ * long. If it is not the host as a whole that is short, we are no help; nor are
+ * guests that take back what they give, again and again.
+ */
+static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
+			   void *arg)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(SQUEEZE_OOM_MS);
+	u64 before = vprobe_freed_pages(false);
+	unsigned long *freed = arg, got;
+	int mine;
+
+	if (current_work() == &squeeze.work || !nearly_none() ||
+	    time_before(jiffies, READ_ONCE(squeeze.pause)) || !may_hold_off())
+		return NOTIFY_OK;
+	squeeze_ask(0, false, 0);
+	/* The work reads it before it looks what is wanted. */
+	mine = atomic_inc_return(&squeeze.asked);
+	queue_work(vprobe_wq, &squeeze.work);
+	do {
+		schedule_timeout_uninterruptible(1);
+		got = vprobe_freed_pages(false) - before;
+	} while (got < squeeze_min() >> PAGE_SHIFT && time_before(jiffies, end) &&
+		 READ_ONCE(squeeze.served) - mine < 0);
+	*freed += got;
+	return NOTIFY_OK;
+}
+
+static struct notifier_block oom_notifier = {
+	.notifier_call = squeeze_for_oom,
+};
 
 /* Context: process, when there is a vprobe_wq. */
 void vprobe_squeeze_init(void)
 {
 	INIT_WORK(&squeeze.work, squeeze_work);
-	init_waitqueue_head(&squeeze.wq);
-	squeeze.early = jiffies;
+	spin_lock_init(&squeeze.lock);
+	squeeze.pause = jiffies;
+	squeeze.oom_since = jiffies;
 	/* It always succeeds. */
 	register_oom_notifier(&oom_notifier);
 }

@@ -116,7 +116,6 @@ struct vprobe_blk {
 	/* jiffies when a fill failed first and last; 0 if none did */
 	unsigned long wait_since;
 	unsigned long wait_last;
-	unsigned long squeezed;		/* jiffies when others were asked last */
 	bool wait_counted;
 	struct iommufd_hole holes[];	/* vm->nr_iommufds */
 };
@@ -187,6 +186,8 @@ struct vprobe_vm {
 	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* a fill hit its limit */
+	unsigned long squeezed;		/* jiffies when others were asked last */
+	unsigned long has_nothing;	/* jiffies until which it is not asked */
 	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
 
 	atomic64_t counter[__VPROBE_C_MAX];
@@ -274,6 +275,7 @@ enum vprobe_fill_why {
 	VPROBE_FILL_READ,
 	VPROBE_FILL_UNDO,
 	VPROBE_FILL_FAILSAFE,
+	VPROBE_FILL_SETTLE,	/* who needs it cannot be sent back */
 	VPROBE_FILL_OTHER,
 };
 
@@ -320,6 +322,9 @@ int vprobe_backing_check(struct vprobe_blk *blk);
 int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk);
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_backing_present(struct vprobe_blk *blk);
+bool vprobe_backing_has(struct vprobe_vm *vm, bool hugetlb);
+bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb);
+u64 vprobe_freed_pages(bool hugetlb);
 
 /* helper.c */
 int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
@@ -343,7 +348,7 @@ int vprobe_policy_open(void);
 void vprobe_policy_exit(void);
 
 /* squeeze.c */
-void vprobe_squeeze_others(struct vprobe_vm *vm, u64 bytes);
+void vprobe_squeeze_for(struct vprobe_vm *vm, bool hugetlb, u64 bytes);
 void vprobe_squeeze_early(struct vprobe_vm *vm);
 void vprobe_squeeze_init(void);
 void vprobe_squeeze_exit(void);

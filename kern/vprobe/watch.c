@@ -251,7 +251,7 @@ static void settle(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	enum vprobe_state state;
 
 	while ((state = READ_ONCE(blk->state)) != VPROBE_GONE) {
-		switch (give_back(vm, blk, VPROBE_FILL_OTHER)) {
+		switch (give_back(vm, blk, VPROBE_FILL_SETTLE)) {
 		case OUTCOME_DONE:
 			return;
 		case OUTCOME_STOP:
