@@ -168,6 +168,22 @@ done < "$O/hostile/expected"
 is 'check of no file' 1 'cannot open' "$O/vprobed/vprobed" --check /nonexistent
 is 'vprobed with an argument' 2 'unexpected' "$O/vprobed/vprobed" x
 is 'vprobed on port 0' 2 'is no vsock port' "$O/vprobed/vprobed" --port 0
+conf=$(mktemp)
+echo 'port = many' > "$conf"
+is 'vprobed with a mistake in its file' 2 \
+	"vprobed: $conf:1: port is a number from 1 to" \
+	"$O/vprobed/vprobed" --config "$conf"
+is 'vprobed without the file it was given' 2 \
+	'vprobed: cannot open /nonexistent' \
+	"$O/vprobed/vprobed" --config /nonexistent
+echo 'talker-user = nosuch' > "$conf"
+is 'vprobed does as its file says' 1 'no user "nosuch"' \
+	"$O/vprobed/vprobed" --config "$conf"
+is 'the command line wins over the file' 1 'no user "other"' \
+	"$O/vprobed/vprobed" --config "$conf" --talker-user other
+is 'check does not look at the file' 0 'admitted' "$O/vprobed/vprobed" \
+	--config /nonexistent --check "$O/hostile/honest.msg"
+rm -f "$conf"
 
 echo "1..$count"
 exit $bad

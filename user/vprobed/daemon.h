@@ -9,6 +9,7 @@
 
 /**
  * struct options - what the operator asked for
+ * @config: file that the operator named, or NULL
  * @runtime_dir: where the talker's root directory is made and removed again
  * @user: whom the talker becomes
  * @uid: of that user
@@ -21,6 +22,7 @@
  * @vm: VM of that message, or NULL: only load it
  */
 struct options {
+	const char *config;
 	const char *runtime_dir;
 	const char *user;
 	uid_t uid;
