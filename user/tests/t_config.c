@@ -48,6 +48,9 @@ static void test_values(void)
 	ok(!read_text("port = 7\nmetrics=/run/a b\n  talker-user =x \nverbose = yes") &&
 	   opt.port == 7 && !strcmp(opt.metrics, "/run/a b") &&
 	   !strcmp(opt.user, "x") && opt.verbose, "every kind of value");
+	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5") &&
+	   opt.attach && opt.how.stray_fault && opt.how.granule_shift == 16 &&
+	   opt.how.fill_timeout_ms == 5, "how VMs are attached");
 	ok(!read_text("metrics = /run/a#b # c\n") &&
 	   !strcmp(opt.metrics, "/run/a#b"), "a comment behind a value");
 	ok(!read_text("port = 4294967294\r\n") && opt.port == 4294967294U,
@@ -65,6 +68,12 @@ static void test_mistakes(void)
 	is_bad("port =\n", "conf:1: port is a number");
 	is_bad("verbose = true\n",
 	       "conf:1: verbose is \"yes\" or \"no\", not \"true\"");
+	is_bad("stray = yes\n",
+	       "conf:1: stray is \"absorb\" or \"fault\", not \"yes\"");
+	is_bad("granule = 3M\n",
+	       "conf:1: granule is a power of two from 64K to 32M, not \"3M\"");
+	is_bad("fill-timeout = 0\n",
+	       "conf:1: fill-timeout is a number from 1 to 2147483647");
 	is_bad("metrics = # none\n", "conf:1: metrics has no value");
 	is_bad("# x\nprot = 5\n",
 	       "conf:2: there is no key \"prot\"; there are port, metrics, ");

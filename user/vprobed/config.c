@@ -6,7 +6,7 @@
 
 #include "config.h"
 
-enum kind { KIND_FLAG, KIND_NUMBER, KIND_TEXT };
+enum kind { KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_STRAY, KIND_GRANULE };
 
 /* Where in struct options it goes, as what its kind says. */
 struct key {
@@ -24,6 +24,10 @@ static const struct key keys[] = {
 	KEY("metrics", KIND_TEXT, metrics, 0, 0),
 	KEY("talker-user", KIND_TEXT, user, 0, 0),
 	KEY("verbose", KIND_FLAG, verbose, 0, 0),
+	KEY("attach", KIND_FLAG, attach, 0, 0),
+	KEY("stray", KIND_STRAY, how.stray_fault, 0, 0),
+	KEY("granule", KIND_GRANULE, how.granule_shift, 0, 0),
+	KEY("fill-timeout", KIND_NUMBER, how.fill_timeout_ms, 1, INT32_MAX),
 };
 
 #define NR_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -86,6 +90,25 @@ static int set_text(struct reader *r, const struct key *key, const char *value,
 	return *text ? 0 : -ENOMEM;
 }
 
+static int set_stray(struct reader *r, const struct key *key,
+		     const char *value, bool *fault)
+{
+	if (strcmp(value, "absorb") && strcmp(value, "fault"))
+		return bad(r, "%s is \"absorb\" or \"fault\", not \"%s\"",
+			   key->name, value);
+	*fault = !strcmp(value, "fault");
+	return 0;
+}
+
+static int set_granule(struct reader *r, const struct key *key,
+		       const char *value, unsigned int *shift)
+{
+	if (!vprobe_parse_granule(value, shift))
+		return 0;
+	return bad(r, "%s is a power of two from 64K to 32M, not \"%s\"",
+		   key->name, value);
+}
+
 static int set_key(struct reader *r, const struct key *key, const char *value)
 {
 	void *field = (char *)r->opt + key->offset;
@@ -97,6 +120,10 @@ static int set_key(struct reader *r, const struct key *key, const char *value)
 		return set_number(r, key, value, field);
 	case KIND_TEXT:
 		return set_text(r, key, value, field);
+	case KIND_STRAY:
+		return set_stray(r, key, value, field);
+	case KIND_GRANULE:
+		return set_granule(r, key, value, field);
 	}
 	return -EINVAL;
 }

@@ -113,6 +113,11 @@ void job_work(struct job *job)
 				&job->owner_fd, &job->owner_start_ns,
 				job->owner_text, sizeof(job->owner_text));
 		break;
+	case PHASE_ATTACH:
+		job->status = ops->attach(ctx, job->owner, job->owner_fd,
+			job->cid, &job->vm_id, job->owner_text,
+			sizeof(job->owner_text));
+		break;
 	case PHASE_APPLY:
 		job->status = ops->set_helper(ctx, job->vm_id,
 			job->reg->prog_fd, job->reg->layout,
@@ -218,8 +223,25 @@ static void keep_for_owner(struct job *job)
 		    "vprobed keeps the registrations of %d VMs already", STORE_MAX);
 		return;
 	}
-	say(job, 0, "helper %s for Linux %s loaded; kept until the VM is attached ('vprobe attach %d')",
-	    job->reg->name, job->reg->release, job->owner);
+	say(job, 0, "helper %s for Linux %s loaded; kept until the VM is attached ('vprobe attach %d')%s%s",
+	    job->reg->name, job->reg->release, job->owner,
+	    job->owner_text[0] ? "; it was not attached now: " : "",
+	    job->owner_text);
+}
+
+/* No VM is attached: shall, and can, its owner be? */
+static bool may_attach(struct job *job)
+{
+	struct core *c = job->core;
+
+	if (!c->attach || job->owner <= 0 ||
+	    job->owner_start_ns >= job->req->accepted_ns)
+		return false;
+	if (!seen_process(&c->seen, job->owner, job->owner_start_ns))
+		return true;
+	snprintf(job->owner_text, sizeof(job->owner_text),
+		 "it was attached before, and somebody has detached it");
+	return false;
 }
 
 static bool make_registration(struct job *job)
@@ -254,6 +276,38 @@ static void loaded(struct job *job)
 		job_finish(job);
 		return;
 	}
+	if (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm)) {
+		job_start(job, PHASE_APPLY);
+		return;
+	}
+	if (none && may_attach(job)) {
+		job_start(job, PHASE_ATTACH);
+		return;
+	}
+	if (none)
+		keep_for_owner(job);
+	job_finish(job);
+}
+
+static void attached(struct job *job)
+{
+	struct core *c = job->core;
+	struct vprobe_stat vm;
+	bool none;
+
+	if (!job->status) {
+		log_msg(LOG_INFO, "%s: attached process %d as VM %llu",
+			log_guest(job->cid), job->owner,
+			(unsigned long long)job->vm_id);
+		seen_add(&c->seen, job->vm_id, job->owner,
+			 job->owner_start_ns);
+		job->reg->pid = job->owner;
+		job->reg->pidfd = job->owner_fd;
+		job->owner_fd = -1;
+		job_start(job, PHASE_APPLY);
+		return;
+	}
+	/* Somebody else may have been faster. */
 	if (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm)) {
 		job_start(job, PHASE_APPLY);
 		return;
@@ -379,6 +433,9 @@ void core_done(struct job *job)
 		else
 			loaded(job);
 		break;
+	case PHASE_ATTACH:
+		attached(job);
+		break;
 	case PHASE_APPLY:
 		applied(job);
 		break;
@@ -465,15 +522,32 @@ static void sync_registration(struct core *c, struct registration *r,
 	}
 }
 
+/* Who has it attached does not matter. */
+static void remember(struct core *c, const struct vprobe_stat *vm)
+{
+	uint64_t start_ns = 0;
+	int fd;
+
+	if (!vm->pid || seen_vm(&c->seen, vm->id))
+		return;
+	fd = c->ops->open_process(c->ctx, (pid_t)vm->pid, &start_ns);
+	if (fd < 0)
+		return;
+	close(fd);
+	seen_add(&c->seen, vm->id, (pid_t)vm->pid, start_ns);
+}
+
 void core_sync(struct core *c)
 {
 	struct registration *r, *next;
 	struct vprobe_stat *vms = NULL;
-	size_t nr = 0;
+	size_t nr = 0, i;
 
 	store_reap(&c->store);
 	if (c->ops->list(c->ctx, &vms, &nr))
 		return;
+	for (i = 0; c->attach && i < nr; i++)
+		remember(c, &vms[i]);
 	for (r = store_next(&c->store, NULL); r; r = next) {
 		next = store_next(&c->store, r);
 		sync_registration(c, r, vms, nr);

@@ -108,6 +108,23 @@ static pid_t op_find_owner(void *ctx, uint32_t cid, int *pidfd,
 	return pid;
 }
 
+static int op_attach(void *ctx, pid_t pid, int pidfd, uint32_t cid,
+		     uint64_t *id, char *why, size_t size)
+{
+	struct daemon *d = ctx;
+	struct vprobe_attach_options how = d->opt->how;
+	struct vprobe_attach req;
+	struct vprobe_error err;
+	int ret;
+
+	how.cid = cid;
+	ret = vprobe_attach_process(d->dev, pid, pidfd, &how, &req, &err);
+	if (ret)
+		snprintf(why, size, "%s", err.text);
+	*id = req.id;
+	return ret;
+}
+
 static int op_set_helper(void *ctx, uint64_t id, int prog_fd,
 			 const void *layout, size_t len, char *why,
 			 size_t size)
@@ -212,6 +229,7 @@ static void op_start(void *ctx, struct job *job)
 static const struct core_ops ops = {
 	.load = op_load,
 	.find_owner = op_find_owner,
+	.attach = op_attach,
 	.set_helper = op_set_helper,
 	.open_process = op_open_process,
 	.list = op_list,
@@ -613,6 +631,9 @@ int daemon_run(const struct options *opt)
 		if (opt->metrics)
 			d.metrics_fd = metrics_listen(opt->metrics);
 		log_msg(LOG_INFO, "listening on vsock port %u", opt->port);
+		d.core.attach = opt->attach;
+		/* What is attached already. */
+		core_sync(&d.core);
 	}
 	loop(&d);
 	sd_notify(0, "STOPPING=1");

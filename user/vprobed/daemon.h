@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libvprobe.h"
+
 /**
  * struct options - what the operator asked for
  * @config: file that the operator named, or NULL
@@ -16,6 +18,8 @@
  * @gid: of that user
  * @port: vsock port
  * @verbose: also log what is no news
+ * @attach: attach VMs whose guests register
+ * @how: ... how
  * @metrics: path of the socket for OpenMetrics, or NULL: none
  * @no_seccomp: do not filter the talker's system calls
  * @oneshot_file: one message to handle instead of serving, or NULL
@@ -29,6 +33,8 @@ struct options {
 	gid_t gid;
 	uint32_t port;
 	bool verbose;
+	bool attach;
+	struct vprobe_attach_options how;
 	const char *metrics;
 	bool no_seccomp;
 	const char *oneshot_file;

@@ -22,7 +22,8 @@
 #define EXIT_USAGE 2
 
 enum { OPT_RUNTIME = 256, OPT_USER, OPT_PORT, OPT_CHECK, OPT_ONESHOT, OPT_VM,
-	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS, OPT_CONFIG };
+	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS, OPT_CONFIG,
+	OPT_NO_ATTACH };
 
 struct args {
 	struct options opt;
@@ -37,6 +38,8 @@ static const struct argp_option argp_options[] = {
 	{ "config", OPT_CONFIG, "FILE", 0,
 	  "Read FILE instead of " VPROBED_CONFIG "; what is given here wins", 0 },
 	{ "port", OPT_PORT, "N", 0, "vsock port to listen on (22096)", 0 },
+	{ "no-attach", OPT_NO_ATTACH, NULL, 0,
+	  "Do not attach VMs whose guests register", 0 },
 	{ "metrics", OPT_METRICS, "PATH", 0,
 	  "Serve OpenMetrics on a unix socket at PATH, to root", 0 },
 	{ "runtime-dir", OPT_RUNTIME, "DIR", 0,
@@ -70,6 +73,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_CONFIG:
 		a->opt.config = arg;
+		break;
+	case OPT_NO_ATTACH:
+		a->opt.attach = false;
 		break;
 	case OPT_METRICS:
 		a->opt.metrics = arg;
@@ -188,6 +194,7 @@ int main(int argc, char **argv)
 			.runtime_dir = dir ? dir : "/run",
 			.user = "nobody",
 			.port = VPROBE_VSOCK_PORT,
+			.attach = true,
 		},
 	};
 	struct args first = args;
