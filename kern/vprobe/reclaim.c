@@ -375,7 +375,9 @@ static int batch_prepare(struct pass *pass, struct batch *batch)
 		    vprobe_blk_move_unless_fired(vm, blk, VPROBE_WATCHED,
 						 VPROBE_RECLAIMING))
 			continue;
-		vprobe_refuse(vm, VPROBE_REASON_RACED);
+		/* If asking failed, or was interrupted, nobody can tell. */
+		if (!r)
+			vprobe_refuse(vm, VPROBE_REASON_RACED);
 		/* The guest may have taken it back already. */
 		if (vprobe_blk_move(vm, blk, VPROBE_WATCHED, VPROBE_FILLING))
 			vprobe_blk_release(vm, blk);
@@ -481,6 +483,10 @@ int vprobe_may_pass(struct vprobe_vm *vm, u32 *reason)
 	if (vm->detached) {
 		*reason = VPROBE_REASON_NO_VM;
 		return -ENOENT;
+	}
+	if (vm->quarantine_why[0]) {
+		*reason = VPROBE_REASON_QUARANTINED;
+		return -EPERM;
 	}
 	if (!vm->helper) {
 		*reason = VPROBE_REASON_NO_HELPER;

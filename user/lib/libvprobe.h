@@ -80,6 +80,19 @@ int vprobe_dev_stat(int dev, uint64_t id, struct vprobe_stat *stat,
 		    struct vprobe_error *err);
 
 /**
+ * vprobe_dev_quarantine() - take a VM's helper away and accept no other
+ * @dev: device
+ * @id: VM
+ * @why: a sentence of less than VPROBE_WHY_LEN bytes; NULL ends the quarantine
+ * @err: why not
+ *
+ * Return: 0; a negative errno. With -ENOMEM and -EBUSY the quarantine is on, but
+ * not everything was given back.
+ */
+int vprobe_dev_quarantine(int dev, uint64_t id, const char *why,
+			  struct vprobe_error *err);
+
+/**
  * vprobe_dev_list() - ids of all attached VMs
  * @dev: device
  * @ids: out: allocated array, to be freed by the caller; NULL if there is none

@@ -168,7 +168,7 @@ static void test_reasons(void)
 	ok(!strcmp(vprobe_reason_name(UINT32_MAX), "unknown"),
 	   "and so is the largest number");
 	ok(!strcmp(vprobe_vm_state_name(VPROBE_VM_DYING), "dying") &&
-	   !strcmp(vprobe_vm_state_name(VPROBE_VM_DYING + 1), "unknown"),
+	   !strcmp(vprobe_vm_state_name(VPROBE_VM_QUARANTINED + 1), "unknown"),
 	   "VM states have names");
 	ok(!strcmp(vprobe_block_state_name(VPROBE_BLOCK_FILLING), "filling") &&
 	   !strcmp(vprobe_block_state_name(VPROBE_BLOCK_FILLING + 1),
