@@ -51,6 +51,9 @@ static void test_values(void)
 	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5") &&
 	   opt.attach && opt.how.stray_fault && opt.how.granule_shift == 16 &&
 	   opt.how.fill_timeout_ms == 5, "how VMs are attached");
+	ok(!read_text("quarantine = yes\nquarantine-run-ms = 0\nquarantine-failsafes = 9") &&
+	   opt.quarantine && !opt.limits.run_ms && opt.limits.failsafes == 9,
+	   "when there is a quarantine");
 	ok(!read_text("metrics = /run/a#b # c\n") &&
 	   !strcmp(opt.metrics, "/run/a#b"), "a comment behind a value");
 	ok(!read_text("port = 4294967294\r\n") && opt.port == 4294967294U,
@@ -74,6 +77,10 @@ static void test_mistakes(void)
 	       "conf:1: granule is a power of two from 64K to 32M, not \"3M\"");
 	is_bad("fill-timeout = 0\n",
 	       "conf:1: fill-timeout is a number from 1 to 2147483647");
+	is_bad("quarantine-raced-percent = 101\n",
+	       "conf:1: quarantine-raced-percent is a number from 0 to 100");
+	is_bad("quarantine-intervals = 0\n",
+	       "conf:1: quarantine-intervals is a number from 1 to 1000");
 	is_bad("metrics = # none\n", "conf:1: metrics has no value");
 	is_bad("# x\nprot = 5\n",
 	       "conf:2: there is no key \"prot\"; there are port, metrics, ");
@@ -100,22 +107,35 @@ static void test_files(void)
 	   "the one that comes along");
 }
 
-/* Each line that is commented out is right, and is the default. */
-static void test_shipped(void)
+/* The lines of the shipped file that are commented out, as a file. */
+static size_t shipped_defaults(char *text, size_t size)
 {
 	FILE *f = fopen("vprobed/vprobed.conf", "r");
 	char line[256];
-	unsigned int n = 0, bad = 0;
+	size_t n = 0;
 
+	text[0] = '\0';
 	while (f && fgets(line, sizeof(line), f)) {
-		if (line[0] != '#' || line[1] < 'a' || line[1] > 'z')
-			continue;
-		n++;
-		bad += read_text(line + 1) != 0;
+		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z')
+			n += (size_t)snprintf(text + n, size - n, "%s",
+					      line + 1);
 	}
 	if (f)
 		fclose(f);
-	ok(n >= 3 && !bad, "the defaults that it shows are allowed");
+	return n;
+}
+
+static void test_shipped(void)
+{
+	static char text[4096];
+
+	ok(shipped_defaults(text, sizeof(text)) > 100 && !read_text(text),
+	   "the defaults that it shows are allowed");
+	ok(opt.port == 22096 && opt.attach && opt.quarantine && !opt.verbose &&
+	   !opt.how.stray_fault && opt.how.granule_shift == 21 &&
+	   opt.how.fill_timeout_ms == 10000 &&
+	   !memcmp(&opt.limits, &watchdog_defaults, sizeof(opt.limits)),
+	   "and are the defaults");
 }
 
 int main(void)

@@ -32,7 +32,8 @@ static struct {
 	uint64_t owner_start, process_start;
 	int load_fails, set_fails, attach_fails;
 	/* done */
-	unsigned int loads, sets, removes, replies, attaches;
+	unsigned int loads, sets, removes, replies, attaches,
+		quarantines;
 	uint64_t set_id;
 	uint8_t set_first;	/* of the layout */
 	size_t set_len;
@@ -123,6 +124,27 @@ static int fake_set(void *ctx, uint64_t id, int prog_fd, const void *layout,
 	return 0;
 }
 
+static int fake_quarantine(void *ctx, uint64_t id, const char *reason,
+			   char *why, size_t size)
+{
+	size_t i;
+
+	(void)ctx;
+	w.quarantines++;
+	if (w.set_fails) {
+		snprintf(why, size, "the module says no");
+		return -ENOMEM;
+	}
+	for (i = 0; i < w.nr_vms; i++) {
+		if (w.vms[i].id != id)
+			continue;
+		w.vms[i].state = VPROBE_VM_QUARANTINED;
+		snprintf(w.vms[i].quarantine_why,
+			 sizeof(w.vms[i].quarantine_why), "%s", reason);
+	}
+	return 0;
+}
+
 static int fake_process(void *ctx, pid_t pid, uint64_t *start)
 {
 	(void)ctx;
@@ -163,6 +185,7 @@ static const struct core_ops fake_ops = {
 	.find_owner = fake_owner,
 	.attach = fake_attach,
 	.set_helper = fake_set,
+	.quarantine = fake_quarantine,
 	.open_process = fake_process,
 	.list = fake_list,
 	.reply = fake_reply,
@@ -473,6 +496,52 @@ static void test_no_auto_attach(pid_t vmm)
 	   "nothing is attached without being asked for");
 }
 
+static void test_quarantine(pid_t vmm, pid_t other)
+{
+	struct vprobe_stat *vm;
+
+	reset();
+	vm = attach(1, vmm, CID);
+	attach(2, other, CID + 1);
+	ask(VPD_REGISTER, CID, 1);
+	ask(VPD_REGISTER, CID + 1, 1);
+	w.vms[0].state = w.vms[1].state = VPROBE_VM_READY;
+	core_quarantine(&core, vm, "it lies");
+	core_quarantine(&core, vm, "it lies");
+	ok(w.nr_pending == 1, "a VM is put in quarantine once at a time");
+	work();
+	ok(w.quarantines == 1 && w.replies == 2 &&
+	   !strcmp(vm->quarantine_why, "it lies"), "with the reason");
+	ok(!store_find(&core.store, CID) && store_find(&core.store, CID + 1),
+	   "what it registered is forgotten, and nobody else's");
+	w.set_fails = 1;
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.status == EINVAL && !store_find(&core.store, CID),
+	   "what it registers then is refused and not kept");
+	w.set_fails = 0;
+	memset(vm->quarantine_why, 0, sizeof(vm->quarantine_why));
+	vm->state = VPROBE_VM_NO_HELPER;
+	sync_all();
+	ok(w.sets == 2, "released, it has no helper");
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.status && w.sets == 3, "before it registers again");
+
+	vm->state = VPROBE_VM_QUARANTINED;
+	strcpy(vm->quarantine_why, "an operator put it there");
+	sync_all();
+	ok(!store_find(&core.store, CID),
+	   "what an operator puts in quarantine is forgotten, too");
+	request(VPD_REGISTER, CID + 1, 1);
+	core_quarantine(&core, &w.vms[1], "it lies");
+	work();
+	ok(w.sets == 4 && !store_find(&core.store, CID + 1),
+	   "a registration on its way comes first");
+	w.set_fails = 1;
+	core_quarantine(&core, &w.vms[1], "it lies");
+	work();
+	ok(!core.nr_jobs, "a quarantine that fails is over, too");
+}
+
 static void test_goodbye(pid_t vmm)
 {
 	reset();
@@ -587,6 +656,7 @@ int main(void)
 	test_ownership(vmm, other);
 	test_auto_attach(vmm, other);
 	test_no_auto_attach(vmm);
+	test_quarantine(vmm, other);
 	test_goodbye(vmm);
 	test_order(vmm);
 	test_limits(vmm);

@@ -28,6 +28,19 @@ static const struct key keys[] = {
 	KEY("stray", KIND_STRAY, how.stray_fault, 0, 0),
 	KEY("granule", KIND_GRANULE, how.granule_shift, 0, 0),
 	KEY("fill-timeout", KIND_NUMBER, how.fill_timeout_ms, 1, INT32_MAX),
+	KEY("quarantine", KIND_FLAG, quarantine, 0, 0),
+	KEY("quarantine-intervals", KIND_NUMBER, limits.intervals, 1, 1000),
+	KEY("quarantine-run-ms", KIND_NUMBER, limits.run_ms, 0, 1000000),
+	KEY("quarantine-cpu-percent", KIND_NUMBER, limits.cpu_percent, 0, 100),
+	KEY("quarantine-errors", KIND_NUMBER, limits.errors, 0, 1000000),
+	KEY("quarantine-bad-reports", KIND_NUMBER, limits.bad_reports, 0,
+	    1000000),
+	KEY("quarantine-raced-percent", KIND_NUMBER, limits.raced_percent, 0,
+	    100),
+	KEY("quarantine-fill-rate", KIND_NUMBER, limits.fill_rate, 0, 1000000),
+	KEY("quarantine-failsafes", KIND_NUMBER, limits.failsafes, 0, 1000000),
+	KEY("quarantine-failsafe-minutes", KIND_NUMBER,
+	    limits.failsafe_minutes, 1, 1000000),
 };
 
 #define NR_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -130,7 +143,7 @@ static int set_key(struct reader *r, const struct key *key, const char *value)
 
 static int unknown_key(struct reader *r, const char *name)
 {
-	char list[512];
+	char list[640];
 	size_t i, n = 0;
 
 	list[0] = '\0';

@@ -71,6 +71,8 @@ static const char *job_what(const struct job *job)
 		return "registration";
 	case JOB_GOODBYE:
 		return "goodbye";
+	case JOB_QUARANTINE:
+		return "quarantine";
 	default:
 		return "stored registration";
 	}
@@ -81,9 +83,10 @@ static void job_finish(struct job *job)
 {
 	struct core *c = job->core;
 
-	log_msg(job->status ? LOG_WARNING : LOG_INFO, "%s: %s: %s",
+	log_msg(job->status || job->type == JOB_QUARANTINE ? LOG_WARNING :
+		LOG_INFO, "%s: %s: %s",
 		log_guest(job->cid), job_what(job), job->text);
-	if (job->type != JOB_REAPPLY)
+	if (job->req)
 		c->ops->reply(c->ctx, job->talker, job->cookie,
 			      (uint32_t)-job->status, job->text);
 	job_end(job);
@@ -125,6 +128,10 @@ void job_work(struct job *job)
 		break;
 	case PHASE_REMOVE:
 		job->status = ops->set_helper(ctx, job->vm_id, -1, NULL, 0,
+			job->text, sizeof(job->text));
+		break;
+	case PHASE_QUARANTINE:
+		job->status = ops->quarantine(ctx, job->vm_id, job->why,
 			job->text, sizeof(job->text));
 		break;
 	case PHASE_QUEUED:
@@ -417,8 +424,26 @@ static void kick(struct core *c)
 		case JOB_REAPPLY:
 			start_reapply(job);
 			break;
+		case JOB_QUARANTINE:
+			job_start(job, PHASE_QUARANTINE);
+			break;
 		}
 	}
+}
+
+static void quarantined(struct job *job)
+{
+	struct store *s = &job->core->store;
+	struct registration *r = store_find(s, job->cid);
+
+	if (!job->status) {
+		if (r && r->applied && r->vm_id == job->vm_id)
+			store_drop(s, job->cid);
+		say(job, 0, "VM %llu has all its memory back and no helper: %s; 'vprobe release %llu' ends that",
+		    (unsigned long long)job->vm_id, job->why,
+		    (unsigned long long)job->vm_id);
+	}
+	job_finish(job);
 }
 
 void core_done(struct job *job)
@@ -438,6 +463,9 @@ void core_done(struct job *job)
 		break;
 	case PHASE_APPLY:
 		applied(job);
+		break;
+	case PHASE_QUARANTINE:
+		quarantined(job);
 		break;
 	default:
 		if (!job->status)
@@ -478,6 +506,23 @@ void core_request(struct core *c, uint32_t talker,
 	kick(c);
 }
 
+void core_quarantine(struct core *c, const struct vprobe_stat *vm,
+		     const char *why)
+{
+	struct job *job;
+
+	for (job = c->jobs; job; job = job->next) {
+		if (job->type == JOB_QUARANTINE && job->vm_id == vm->id)
+			return;
+	}
+	job = job_new(c, JOB_QUARANTINE, vm->cid);
+	if (!job)
+		return;
+	job->vm_id = vm->id;
+	snprintf(job->why, sizeof(job->why), "%s", why);
+	kick(c);
+}
+
 /* Sync with the module */
 
 static bool has_job(const struct core *c, uint32_t cid)
@@ -501,6 +546,15 @@ static void sync_registration(struct core *c, struct registration *r,
 	if (r->applied) {
 		for (i = 0; i < nr && vms[i].id != r->vm_id; i++)
 			;
+		if (i < nr && vms[i].quarantine_why[0]) {
+			log_msg(LOG_NOTICE,
+				"%s: VM %llu is in quarantine (%s); forgot what it had registered",
+				log_guest(r->cid),
+				(unsigned long long)r->vm_id,
+				vms[i].quarantine_why);
+			store_drop(&c->store, r->cid);
+			return;
+		}
 		if (i < nr && vms[i].state == VPROBE_VM_NO_HELPER) {
 			log_msg(LOG_NOTICE,
 				"%s: VM %llu has lost its helper (reset, kexec or crash of the guest kernel, or 'vprobe helper remove'); forgot it until the guest registers again",

@@ -42,13 +42,14 @@
 /* A stored registration that the module refuses is forgotten after so many. */
 #define CORE_MAX_FAILURES	5
 
-enum job_type { JOB_REGISTER, JOB_GOODBYE, JOB_REAPPLY };
+enum job_type { JOB_REGISTER, JOB_GOODBYE, JOB_REAPPLY, JOB_QUARANTINE };
 enum job_phase {
 	PHASE_QUEUED,
 	PHASE_LOAD,
 	PHASE_ATTACH,
 	PHASE_APPLY,
 	PHASE_REMOVE,
+	PHASE_QUARANTINE,
 };
 
 struct core;
@@ -56,7 +57,7 @@ struct core;
 /**
  * struct job - one request on its way
  * @talker: which talker asked; a reply to an earlier one is thrown away
- * @req: the checked request, a copy; NULL for JOB_REAPPLY
+ * @req: the checked request, a copy; NULL for JOB_REAPPLY and JOB_QUARANTINE
  * @reg: what is being registered or applied
  * @vm_id: the VM, once it is known
  * @owner: pid of the VMM found by the scan, or a negative errno
@@ -64,6 +65,7 @@ struct core;
  * @owner_start_ns: when it was started
  * @status: of the phase that ended: 0 or a negative errno
  * @text: sentence that goes with @status
+ * @why: why it is put in quarantine
  * @owner_text: why there is no owner, or why it was not attached
  */
 struct job {
@@ -83,6 +85,7 @@ struct job {
 	uint64_t owner_start_ns;
 	int status;
 	char text[VPROBE_WIRE_MAX_TEXT];
+	char why[VPROBE_WHY_LEN];
 	char owner_text[VPROBE_WIRE_MAX_TEXT];
 };
 
@@ -93,6 +96,7 @@ struct job {
  * @attach: worker: attach the VMM @pid, which @pidfd refers to and which owns
  *	@cid; 0 with the id of the VM, or a negative errno
  * @set_helper: worker: see vprobe_dev_set_helper()
+ * @quarantine: worker: see vprobe_dev_quarantine()
  * @open_process: see vprobe_process_open()
  * @list: every attached VM; the array is the caller's to free
  * @reply: to a guest, through talker number @talker
@@ -108,6 +112,8 @@ struct core_ops {
 	int (*set_helper)(void *ctx, uint64_t id, int prog_fd,
 			  const void *layout, size_t len, char *why,
 			  size_t size);
+	int (*quarantine)(void *ctx, uint64_t id, const char *reason,
+			  char *why, size_t size);
 	int (*open_process)(void *ctx, pid_t pid, uint64_t *start_ns);
 	int (*list)(void *ctx, struct vprobe_stat **vms, size_t *nr);
 	void (*reply)(void *ctx, uint32_t talker, uint64_t cookie,
@@ -136,6 +142,9 @@ struct core {
 /* A request that vpd_request_check() accepted; @now_ns is monotonic. */
 void core_request(struct core *c, uint32_t talker,
 		  const struct vpd_request *req, uint64_t now_ns);
+/* Put a VM in quarantine. Nothing happens if vprobed is too busy: ask again. */
+void core_quarantine(struct core *c, const struct vprobe_stat *vm,
+		     const char *why);
 /* In a worker: the phase of @job. */
 void job_work(struct job *job);
 /* In the core's thread: the phase of @job has ended. */

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "libvprobe.h"
+#include "watchdog.h"
 
 /**
  * struct options - what the operator asked for
@@ -20,6 +21,8 @@
  * @verbose: also log what is no news
  * @attach: attach VMs whose guests register
  * @how: ... how
+ * @quarantine: put VMs in quarantine whose helpers misbehave
+ * @limits: ... when
  * @metrics: path of the socket for OpenMetrics, or NULL: none
  * @no_seccomp: do not filter the talker's system calls
  * @oneshot_file: one message to handle instead of serving, or NULL
@@ -35,6 +38,8 @@ struct options {
 	bool verbose;
 	bool attach;
 	struct vprobe_attach_options how;
+	bool quarantine;
+	struct watchdog_limits limits;
 	const char *metrics;
 	bool no_seccomp;
 	const char *oneshot_file;

@@ -23,7 +23,7 @@
 
 enum { OPT_RUNTIME = 256, OPT_USER, OPT_PORT, OPT_CHECK, OPT_ONESHOT, OPT_VM,
 	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS, OPT_CONFIG,
-	OPT_NO_ATTACH };
+	OPT_NO_ATTACH, OPT_NO_QUARANTINE };
 
 struct args {
 	struct options opt;
@@ -40,6 +40,8 @@ static const struct argp_option argp_options[] = {
 	{ "port", OPT_PORT, "N", 0, "vsock port to listen on (22096)", 0 },
 	{ "no-attach", OPT_NO_ATTACH, NULL, 0,
 	  "Do not attach VMs whose guests register", 0 },
+	{ "no-quarantine", OPT_NO_QUARANTINE, NULL, 0,
+	  "Do not put VMs in quarantine whose helpers misbehave", 0 },
 	{ "metrics", OPT_METRICS, "PATH", 0,
 	  "Serve OpenMetrics on a unix socket at PATH, to root", 0 },
 	{ "runtime-dir", OPT_RUNTIME, "DIR", 0,
@@ -76,6 +78,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_NO_ATTACH:
 		a->opt.attach = false;
+		break;
+	case OPT_NO_QUARANTINE:
+		a->opt.quarantine = false;
 		break;
 	case OPT_METRICS:
 		a->opt.metrics = arg;
@@ -195,6 +200,8 @@ int main(int argc, char **argv)
 			.user = "nobody",
 			.port = VPROBE_VSOCK_PORT,
 			.attach = true,
+			.quarantine = true,
+			.limits = watchdog_defaults,
 		},
 	};
 	struct args first = args;
