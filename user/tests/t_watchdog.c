@@ -50,7 +50,7 @@ static void honest(void)
 /* All memory is in use and free again, all the time, on the slowest machine. */
 static void busy(void)
 {
-	vm.helper_runs += 6;
+	vm.helper_runs += 100;
 	vm.helper_ns += 4900 * MS;
 	vm.armed += 4000;
 	vm.fired += 3000;
@@ -130,7 +130,7 @@ static void is_caught(void (*act)(void), const char *key)
 static void test_rules(void)
 {
 	reset();
-	is_caught(slow, "quarantine-run-ms = 5000");
+	is_caught(slow, "quarantine-run-ms = 100");
 	reset();
 	limits.cpu_percent = 80;
 	is_caught(hungry, "quarantine-cpu-percent = 80");

@@ -12,7 +12,7 @@
 
 const struct watchdog_limits watchdog_defaults = {
 	.intervals = 6,
-	.run_ms = 5000,
+	.run_ms = 100,
 	.cpu_percent = 0,
 	.errors = 1,
 	.bad_reports = 32,
