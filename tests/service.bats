@@ -3,7 +3,7 @@
 # What vprobed does by itself: its configuration file, VMs that it attaches as
 # their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
 # the time.
-# takes: 200
+# takes: 370
 
 load lib/vm.bash
 load lib/host.bash
@@ -60,8 +60,8 @@ a_is_well() {
 @test "a mistake in the configuration file is reported with its line" {
 	refused_with 2 '/run/bad:2: granule is a power of two from 64K to 32M, not "3M"' \
 		with_config 'attach = yes' 'granule = 3M'
-	refused_with 2 '/run/bad:1: there is no key "atach"; there are port, ' \
-		with_config 'atach = yes'
+	refused_with 2 '/run/bad:1: there is no key "attached"; there are port, ' \
+		with_config 'attached = yes'
 	refused_with 2 '/run/bad:1: attach is "yes" or "no", not "maybe"' \
 		with_config 'attach = maybe'
 	refused_with 2 '/run/bad:2: port was set in line 1 already' \
