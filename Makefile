@@ -52,6 +52,11 @@ $(folders): vmlinux
 
 guest user: bpf
 
+# What is installed for packaging is always as it comes.
+user: fresh-conf
+fresh-conf:
+	@rm -rf build/dist/etc
+
 guest-image: guest
 	@$(call in_root,plain) -C /src/tests/guest O=/src/build/tests \
 		DIST=/src/build/dist all
@@ -87,7 +92,11 @@ shell: all modules-$(F) images
 
 install:
 	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
-	cp -a build/dist/. $(DESTDIR)
+	@mkdir -p $(DESTDIR)
+	cp -a build/dist/usr $(DESTDIR)
+	# An operator's own configuration stays as it is.
+	[ -e $(DESTDIR)/etc/vprobe/vprobed.conf ] || \
+		cp -a build/dist/etc $(DESTDIR)
 
 clean:
 	rm -rf build
@@ -95,5 +104,5 @@ clean:
 clean-cache: clean
 	@$(BED)/clean-cache
 
-.PHONY: help all setup vmlinux $(folders) guest-image host-tools images check check-debug \
+.PHONY: help all setup vmlinux $(folders) fresh-conf guest-image host-tools images check check-debug \
 	check-selftests demo lint shell install clean clean-cache

@@ -12,7 +12,8 @@ load lib/tools.bash
 
 setup_file() {
 	host_log_clean
-	vprobed_start
+	# What it does about a guest that lies is in service.bats.
+	vprobed_start --no-attach --no-quarantine
 	vprobe_vm a nvme=1 edu=1
 	vprobe_vm b mem=512M edu=1
 }

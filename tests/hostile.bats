@@ -15,7 +15,8 @@ setup_file() {
 	host_log_clean
 	mkdir -p $HOSTILE
 	/vprobe/build/user/tests/mkhostile $HOSTILE
-	vprobed_start
+	# What it does about a guest that lies is in service.bats.
+	vprobed_start --no-attach --no-quarantine
 	vprobe_vm a smp=2
 }
 

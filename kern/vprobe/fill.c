@@ -360,8 +360,9 @@ int vprobe_make_whole(struct vprobe_vm *vm)
  * fault help (vprobe_failsafe_step()); a work does what they do not.
  *
  * Context: process.
+ * Return: false if it was on already.
  */
-void vprobe_failsafe_start(struct vprobe_vm *vm)
+bool vprobe_failsafe_start(struct vprobe_vm *vm)
 {
 	bool first;
 
@@ -374,9 +375,10 @@ void vprobe_failsafe_start(struct vprobe_vm *vm)
 	}
 	spin_unlock(&vm->lock);
 	if (!first)
-		return;
+		return false;
 	vprobe_count(vm, VPROBE_C_FAILSAFES);
 	vprobe_queue_work(vm, &vm->failsafe_work, 0);
+	return true;
 }
 
 /**

@@ -340,6 +340,11 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 		r = -ENOENT;
 		goto out_unlock;
 	}
+	if (helper && vm->quarantine_why[0]) {
+		arg->reason = VPROBE_REASON_QUARANTINED;
+		r = -EPERM;
+		goto out_unlock;
+	}
 	/*
 	 * The watches are where the old helper said, and a guest that registers
 	 * anew may be another kernel in the same memory.
@@ -361,5 +366,66 @@ out_unlock:
 	mutex_unlock(&vm->pass_lock);
 out_free:
 	helper_free(helper);
+	return r;
+}
+
+static void set_quarantine(struct vprobe_vm *vm, const char *why)
+{
+	lockdep_assert_held(&vm->pass_lock);
+
+	spin_lock(&vm->lock);
+	strscpy_pad(vm->quarantine_why, why, sizeof(vm->quarantine_why));
+	spin_unlock(&vm->lock);
+}
+
+/**
+ * vprobe_quarantine() - VPROBE_IOC_QUARANTINE
+ * @vm: the VM
+ * @arg: see struct vprobe_quarantine
+ *
+ * Everybody who sets, drops or asks a helper holds pass_lock, so all of it is
+ * either before this or after:
+ *
+ * - a pass that runs ends for it; one that comes after finds the quarantine;
+ * - a helper that is set before is dropped here, one after is refused;
+ * - a fail-safe that runs meanwhile fills and drops as well, block by block
+ *   whoever is first, and vCPUs that fault help it in slices, as ever;
+ * - after a detach there is no VM, and the quarantine is gone with it.
+ *
+ * The helper goes first: it is not asked again even if there is no memory for
+ * the holes now. Their watches are armed, so they come back as the guest wants
+ * them.
+ *
+ * Context: process. Takes pass_lock, and vm->lock inside.
+ * Return: 0; EINVAL; ENOENT; EINTR on a fatal signal; ENOMEM, EFAULT or EBUSY if
+ * not everything could be given back, the quarantine is on all the same.
+ */
+int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg)
+{
+	bool on = arg->flags & VPROBE_QUARANTINE_ON;
+	int r;
+
+	if (arg->flags & ~VPROBE_QUARANTINE_ON || arg->reserved ||
+	    (on && (!arg->why[0] ||
+		    strnlen(arg->why, sizeof(arg->why)) == sizeof(arg->why))))
+		return -EINVAL;
+	r = vprobe_lock_pass(vm);
+	if (r)
+		return r;
+	if (vm->detached) {
+		arg->reason = VPROBE_REASON_NO_VM;
+		r = -ENOENT;
+		goto out_unlock;
+	}
+	set_quarantine(vm, on ? arg->why : "");
+	if (!on)
+		goto out_unlock;
+	vprobe_drop_helper(vm);
+	r = vprobe_make_whole(vm);
+	if (r && r != -EINTR)
+		arg->reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :
+					     VPROBE_REASON_BUSY;
+out_unlock:
+	mutex_unlock(&vm->pass_lock);
 	return r;
 }

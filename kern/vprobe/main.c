@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -91,6 +92,28 @@ union vprobe_arg {
 	struct vprobe_stat stat;
 	struct vprobe_policies policies;
 	struct vprobe_pressure pressure;
+	struct vprobe_quarantine quarantine;
+};
+
+/*
+ * The size of each call's structure in version 1, which is still the size that
+ * we know; a caller's may not be smaller.
+ */
+#define CALL(name, type) [_IOC_NR(VPROBE_IOC_##name)] = sizeof(struct type)
+
+static const u16 sizes[] = {
+	CALL(INFO, vprobe_info),
+	CALL(ATTACH, vprobe_attach),
+	CALL(DETACH, vprobe_detach),
+	CALL(LIST, vprobe_list),
+	CALL(SET_HELPER, vprobe_set_helper),
+	CALL(RECLAIM, vprobe_reclaim),
+	CALL(FILL, vprobe_fill),
+	CALL(MAP, vprobe_map),
+	CALL(STAT, vprobe_stat),
+	CALL(POLICIES, vprobe_policies),
+	CALL(PRESSURE, vprobe_pressure),
+	CALL(QUARANTINE, vprobe_quarantine),
 };
 
 /* Calls on one VM; each structure has @size, @reason, @id in front. */
@@ -108,72 +131,82 @@ union vprobe_arg {
 		vprobe_vm_put(vm);					\
 	} while (0)
 
-static int dispatch(unsigned int cmd, union vprobe_arg *arg)
+static int dispatch(unsigned int nr, union vprobe_arg *arg)
 {
 	int r;
 
-	switch (cmd) {
-	case VPROBE_IOC_INFO:
+	switch (nr) {
+	case _IOC_NR(VPROBE_IOC_INFO):
 		return do_info(&arg->info);
-	case VPROBE_IOC_ATTACH:
+	case _IOC_NR(VPROBE_IOC_ATTACH):
 		arg->attach.reason = VPROBE_REASON_NONE;
 		return vprobe_attach(&arg->attach);
-	case VPROBE_IOC_DETACH:
+	case _IOC_NR(VPROBE_IOC_DETACH):
 		arg->detach.reason = VPROBE_REASON_NONE;
 		return vprobe_detach(&arg->detach);
-	case VPROBE_IOC_LIST:
+	case _IOC_NR(VPROBE_IOC_LIST):
 		return do_list(&arg->list);
-	case VPROBE_IOC_SET_HELPER:
+	case _IOC_NR(VPROBE_IOC_SET_HELPER):
 		VM_CALL(arg->set_helper, vprobe_set_helper);
 		return r;
-	case VPROBE_IOC_RECLAIM:
+	case _IOC_NR(VPROBE_IOC_RECLAIM):
 		VM_CALL(arg->reclaim, vprobe_do_reclaim);
 		return r;
-	case VPROBE_IOC_FILL:
+	case _IOC_NR(VPROBE_IOC_FILL):
 		VM_CALL(arg->fill, do_fill);
 		return r;
-	case VPROBE_IOC_MAP:
+	case _IOC_NR(VPROBE_IOC_MAP):
 		VM_CALL(arg->map, vprobe_do_map);
 		return r;
-	case VPROBE_IOC_STAT:
+	case _IOC_NR(VPROBE_IOC_STAT):
 		VM_CALL(arg->stat, do_stat);
 		return r;
-	case VPROBE_IOC_POLICIES:
+	case _IOC_NR(VPROBE_IOC_POLICIES):
 		return vprobe_policy_list(&arg->policies);
-	case VPROBE_IOC_PRESSURE:
+	case _IOC_NR(VPROBE_IOC_PRESSURE):
 		return do_pressure(&arg->pressure);
+	case _IOC_NR(VPROBE_IOC_QUARANTINE):
+		VM_CALL(arg->quarantine, vprobe_quarantine);
+		return r;
 	default:
 		return -ENOTTY;
 	}
 }
 
+/*
+ * The number of a call has the size of the caller's structure in it, which may
+ * be another one than ours: only the rest of it tells calls apart.
+ */
 static long vprobe_ioctl(struct file *file, unsigned int cmd,
 			 unsigned long uarg)
 {
 	void __user *user = (void __user *)uarg;
-	size_t want = _IOC_SIZE(cmd);
+	unsigned int nr = _IOC_NR(cmd);
 	union vprobe_arg *arg;
+	size_t known;
 	u32 size;
 	int r;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	if (_IOC_TYPE(cmd) != VPROBE_IOC_MAGIC || want > sizeof(*arg) ||
-	    want < sizeof(size))
+	if (_IOC_TYPE(cmd) != VPROBE_IOC_MAGIC || nr >= ARRAY_SIZE(sizes))
 		return -ENOTTY;
+	known = sizes[array_index_nospec(nr, ARRAY_SIZE(sizes))];
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
-	if (size < want)
+	if (size < known)
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 
 	arg = kzalloc(sizeof(*arg), GFP_KERNEL);
 	if (!arg)
 		return -ENOMEM;
-	r = copy_struct_from_user(arg, want, user, size);
+	r = copy_struct_from_user(arg, known, user, size);
 	if (!r) {
-		r = dispatch(cmd, arg);
+		r = dispatch(nr, arg);
 		/* Also on an error: the reason, and what was done. */
-		if (r != -ENOTTY && copy_to_user(user, arg, want))
+		if (r != -ENOTTY && copy_to_user(user, arg, known))
 			r = -EFAULT;
 	}
 	kfree(arg);

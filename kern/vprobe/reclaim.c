@@ -133,6 +133,21 @@ static void count_idle_fire(struct vprobe_vm *vm,
 		vprobe_count(vm, VPROBE_C_FIRED_IDLE);
 }
 
+/*
+ * The helper of a guest that has memory behind which there is no memfd may be
+ * right, even if we can do nothing with what it says.
+ */
+static enum vprobe_reason bad_watch(struct vprobe_vm *vm, gfn_t watch_gfn)
+{
+	bool memory;
+	int idx;
+
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	memory = kvm_is_visible_gfn(vm->kvm, watch_gfn);
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	return memory ? VPROBE_REASON_NOT_BACKED : VPROBE_REASON_BAD_REPORT;
+}
+
 /* Take one report into the batch, or say why not. */
 static int batch_add(struct pass *pass, struct batch *batch,
 		     const struct vprobe_report *report)
@@ -149,7 +164,7 @@ static int batch_add(struct pass *pass, struct batch *batch,
 		return 0;
 	}
 	if (!vprobe_backing_at(vm->backings, report->watch_gfn)) {
-		vprobe_refuse(vm, VPROBE_REASON_BAD_REPORT);
+		vprobe_refuse(vm, bad_watch(vm, report->watch_gfn));
 		return 0;
 	}
 	if (!is_wanted(pass, report))
@@ -375,7 +390,9 @@ static int batch_prepare(struct pass *pass, struct batch *batch)
 		    vprobe_blk_move_unless_fired(vm, blk, VPROBE_WATCHED,
 						 VPROBE_RECLAIMING))
 			continue;
-		vprobe_refuse(vm, VPROBE_REASON_RACED);
+		/* If asking failed, or was interrupted, nobody can tell. */
+		if (!r)
+			vprobe_refuse(vm, VPROBE_REASON_RACED);
 		/* The guest may have taken it back already. */
 		if (vprobe_blk_move(vm, blk, VPROBE_WATCHED, VPROBE_FILLING))
 			vprobe_blk_release(vm, blk);
@@ -481,6 +498,10 @@ int vprobe_may_pass(struct vprobe_vm *vm, u32 *reason)
 	if (vm->detached) {
 		*reason = VPROBE_REASON_NO_VM;
 		return -ENOENT;
+	}
+	if (vm->quarantine_why[0]) {
+		*reason = VPROBE_REASON_QUARANTINED;
+		return -EPERM;
 	}
 	if (!vm->helper) {
 		*reason = VPROBE_REASON_NO_HELPER;

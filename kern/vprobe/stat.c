@@ -48,21 +48,25 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	memcpy(stat->name, vm->name, sizeof(stat->name));
 	stat->ram_bytes = READ_ONCE(vm->ram_bytes);
 
-	if (READ_ONCE(vm->dying))
-		stat->state = VPROBE_VM_DYING;
-	else if (stat->stop_reason)
-		stat->state = VPROBE_VM_STOPPED;
-	else if (READ_ONCE(vm->helper))
-		stat->state = VPROBE_VM_READY;
-	else
-		stat->state = VPROBE_VM_NO_HELPER;
-
 	spin_lock(&vm->lock);
 	stat->holes = vm->nr_holes;
 	stat->hole_bytes = vm->hole_bytes;
 	stat->watches = vm->nr_watches;
 	stat->longest_wait_ms = vm->longest_wait_ms;
+	memcpy(stat->quarantine_why, vm->quarantine_why,
+	       sizeof(stat->quarantine_why));
 	spin_unlock(&vm->lock);
+
+	if (READ_ONCE(vm->dying))
+		stat->state = VPROBE_VM_DYING;
+	else if (stat->stop_reason)
+		stat->state = VPROBE_VM_STOPPED;
+	else if (stat->quarantine_why[0])
+		stat->state = VPROBE_VM_QUARANTINED;
+	else if (READ_ONCE(vm->helper))
+		stat->state = VPROBE_VM_READY;
+	else
+		stat->state = VPROBE_VM_NO_HELPER;
 
 	stat->taken_bytes = counter(vm, VPROBE_C_TAKEN_BYTES);
 	stat->taken_blocks = counter(vm, VPROBE_C_TAKEN_BLOCKS);
@@ -77,6 +81,7 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	stat->fill_waits = counter(vm, VPROBE_C_FILL_WAITS);
 	stat->fill_timeouts = counter(vm, VPROBE_C_FILL_TIMEOUTS);
 	stat->failsafes = counter(vm, VPROBE_C_FAILSAFES);
+	stat->failsafe_writes = counter(vm, VPROBE_C_FAILSAFE_WRITES);
 	stat->repopulated = counter(vm, VPROBE_C_REPOPULATED);
 	stat->emulated = counter(vm, VPROBE_C_EMULATED);
 	stat->passes = counter(vm, VPROBE_C_PASSES);

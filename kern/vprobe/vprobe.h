@@ -60,6 +60,7 @@ enum vprobe_counter {
 	VPROBE_C_FILL_WAITS,
 	VPROBE_C_FILL_TIMEOUTS,
 	VPROBE_C_FAILSAFES,
+	VPROBE_C_FAILSAFE_WRITES,
 	VPROBE_C_REPOPULATED,
 	VPROBE_C_EMULATED,
 	VPROBE_C_PASSES,
@@ -158,6 +159,8 @@ struct vprobe_vm {
 	struct vprobe_report *reports;
 	struct vprobe_report *again;
 	bool detached;			/* pass_lock */
+	/* Not empty: no helper. Written with pass_lock and lock, read with one. */
+	char quarantine_why[VPROBE_WHY_LEN];
 	bool published;			/* vprobe_vms_lock */
 	atomic_t waiters;		/* for pass_lock: the pass shall end */
 	atomic_t askers;		/* likewise, if it is a policy's */
@@ -285,7 +288,7 @@ int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 		     enum vprobe_fill_why why, u64 *filled);
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 int vprobe_make_whole(struct vprobe_vm *vm);
-void vprobe_failsafe_start(struct vprobe_vm *vm);
+bool vprobe_failsafe_start(struct vprobe_vm *vm);
 bool vprobe_failsafe_step(struct vprobe_vm *vm);
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm);
 void vprobe_failsafe_work(struct work_struct *work);
@@ -329,6 +332,7 @@ u64 vprobe_freed_pages(bool hugetlb);
 /* helper.c */
 int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
 void vprobe_drop_helper(struct vprobe_vm *vm);
+int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg);
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr);
 int vprobe_helper_init(void);

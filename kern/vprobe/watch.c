@@ -90,7 +90,8 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 static enum outcome write_to_hole(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
 	WRITE_ONCE(blk->fill_last, true);
-	vprobe_failsafe_start(vm);
+	if (vprobe_failsafe_start(vm))
+		vprobe_count(vm, VPROBE_C_FAILSAFE_WRITES);
 	if (vprobe_failsafe_step(vm))
 		return OUTCOME_DONE;
 	return vprobe_failsafe_stuck(vm) ? OUTCOME_STOP : OUTCOME_AGAIN;

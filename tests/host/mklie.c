@@ -13,6 +13,8 @@
  *		there is nothing here, go on where you are
  *	mklie FILE crawl
  *		there is nothing here, go on at the next page
+ *	mklie FILE slow
+ *		takes long to find nothing
  *	mklie FILE angry
  *		returns an error
  */
@@ -49,6 +51,24 @@ static const struct bpf_insn angry[] = {
 	LDX_DW(2, 1, CTX(end)),
 	STX_DW(1, 2, CTX(next)),
 	MOV_IMM(0, -5),
+	EXIT(),
+};
+
+/* Reads one word again and again. */
+static const struct bpf_insn slow[] = {
+	LDX_DW(2, 1, CTX(end)),
+	STX_DW(1, 2, CTX(next)),
+	MOV_IMM(6, 0),
+	STX_DW(10, 6, -8),
+	/* 4 */
+	MOV_REG(1, 10),
+	ADD_IMM(1, -8),
+	MOV_IMM(2, 8),
+	MOV_IMM(3, 1 << 20),
+	CALL_HOST(VPROBE_CALL_READ),
+	ADD_IMM(6, 1),
+	JLT_IMM(6, 100000, -7),
+	MOV_IMM(0, 0),
 	EXIT(),
 };
 
@@ -99,10 +119,12 @@ int main(int argc, char **argv)
 		msg_register(&m, 8, stuck, NR(stuck));
 	else if (argc == 3 && !strcmp(argv[2], "crawl"))
 		msg_register(&m, 8, crawl, NR(crawl));
+	else if (argc == 3 && !strcmp(argv[2], "slow"))
+		msg_register(&m, 8, slow, NR(slow));
 	else if (argc == 3 && !strcmp(argv[2], "angry"))
 		msg_register(&m, 8, angry, NR(angry));
 	if (!m.len) {
-		fprintf(stderr, "usage: mklie FILE stuck|crawl|angry\n"
+		fprintf(stderr, "usage: mklie FILE stuck|crawl|slow|angry\n"
 			"       mklie FILE free|blind FIRST COUNT ORDER WATCH\n");
 		return 2;
 	}

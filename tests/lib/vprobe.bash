@@ -3,7 +3,9 @@
 #
 # V-Probe on the testbed's host. Needs lib/vm.bash and lib/host.bash.
 #
-#	vprobed_start | vprobed_stop	and wait until it has ended
+#	vprobed_start [OPTION]...	--no-attach if there is no other: the
+#					tests attach by themselves
+#	vprobed_stop			and wait until it has ended
 #	vprobed_kill			kill -9, waits
 #	vprobe_vm NAME [KEY=VALUE]...	vm_boot, attach with a helper;
 #					attach="OPTIONS" for vprobe attach
@@ -18,12 +20,13 @@ VPROBED_PID=/run/vprobed.pid
 
 # bats waits for whoever holds one of its files: vprobed gets none of them.
 vprobed_start() {
+	[ $# -gt 0 ] || set -- --no-attach
 	(
 		for fd in /proc/self/fd/*; do
 			fd=${fd##*/}
 			[ "$fd" -le 2 ] || eval "exec $fd>&-"
 		done
-		exec setsid vprobed -v --metrics /run/vprobed-metrics
+		exec setsid vprobed -v --metrics /run/vprobed-metrics "$@"
 	) </dev/null >>/out/vprobed.log 2>&1 &
 	echo $! > $VPROBED_PID
 }

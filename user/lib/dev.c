@@ -172,6 +172,27 @@ int vprobe_dev_stat(int dev, uint64_t id, struct vprobe_stat *stat,
 		return ioctl_failed(err, errno, stat->reason,
 				    "read the counters of", id);
 	stat->name[sizeof(stat->name) - 1] = '\0';
+	stat->quarantine_why[sizeof(stat->quarantine_why) - 1] = '\0';
+	return 0;
+}
+
+int vprobe_dev_quarantine(int dev, uint64_t id, const char *why,
+			  struct vprobe_error *err)
+{
+	struct vprobe_quarantine req = { .size = sizeof(req), .id = id };
+
+	if (why) {
+		req.flags = VPROBE_QUARANTINE_ON;
+		if (!*why || strlen(why) >= sizeof(req.why))
+			return vprobe_error_set(err, -EINVAL,
+				"cannot quarantine VM %llu: the reason is empty or longer than %zu bytes",
+				(unsigned long long)id, sizeof(req.why) - 1);
+		strcpy(req.why, why);
+	}
+	if (ioctl(dev, VPROBE_IOC_QUARANTINE, &req))
+		return ioctl_failed(err, errno, req.reason,
+				    why ? "give all memory back for the quarantine of" :
+				    "release", id);
 	return 0;
 }
 
@@ -235,7 +256,7 @@ int vprobe_dev_stat_all(int dev, struct vprobe_stat **stats, size_t *nr,
 			"cannot read the counters of all VMs: out of memory");
 	}
 	*nr = 0;
-	for (i = 0; i < n; i++)
+	for (i = 0; ids && i < n; i++)
 		if (!vprobe_dev_stat(dev, ids[i], &buf[*nr], NULL))
 			++*nr;
 	free(ids);

@@ -80,6 +80,19 @@ int vprobe_dev_stat(int dev, uint64_t id, struct vprobe_stat *stat,
 		    struct vprobe_error *err);
 
 /**
+ * vprobe_dev_quarantine() - take a VM's helper away and accept no other
+ * @dev: device
+ * @id: VM
+ * @why: a sentence of less than VPROBE_WHY_LEN bytes; NULL ends the quarantine
+ * @err: why not
+ *
+ * Return: 0; a negative errno. With -ENOMEM and -EBUSY the quarantine is on, but
+ * not everything was given back.
+ */
+int vprobe_dev_quarantine(int dev, uint64_t id, const char *why,
+			  struct vprobe_error *err);
+
+/**
  * vprobe_dev_list() - ids of all attached VMs
  * @dev: device
  * @ids: out: allocated array, to be freed by the caller; NULL if there is none
@@ -177,6 +190,15 @@ const char *vprobe_block_state_name(unsigned int state);
 int vprobe_parse_size(const char *text, uint64_t *bytes);
 
 /**
+ * vprobe_parse_granule() - a power of two from 64K to 32M
+ * @text: as for vprobe_parse_size()
+ * @shift: out: log2 of it
+ *
+ * Return: 0, -EINVAL if @text is something else
+ */
+int vprobe_parse_granule(const char *text, unsigned int *shift);
+
+/**
  * struct vprobe_vmm - a virtual machine monitor's file descriptors, duplicated
  * @pid: its process id
  * @kvm_fd: its VM, or -1
@@ -209,6 +231,40 @@ struct vprobe_vmm {
 int vprobe_vmm_open(pid_t pid, struct vprobe_vmm *vmm,
 		    struct vprobe_error *err);
 void vprobe_vmm_close(struct vprobe_vmm *vmm);
+
+/**
+ * struct vprobe_attach_options - how to attach; zeroed: as is usual
+ * @stray_fault: what a device meets in a hole is an IOMMU fault, not scrap memory
+ * @granule_shift: see struct vprobe_attach
+ * @fill_timeout_ms: likewise
+ * @cid: the VM's vsock context id; 0: that of the command line
+ * @name: what to call it; NULL: as on the command line, or "vm-PID"
+ */
+struct vprobe_attach_options {
+	bool stray_fault;
+	unsigned int granule_shift;
+	uint32_t fill_timeout_ms;
+	uint32_t cid;
+	const char *name;
+};
+
+/**
+ * vprobe_attach_process() - attach the VM that a process runs
+ * @dev: device
+ * @pid: process id
+ * @pidfd: refers to the process that is meant, or -1: whichever has @pid
+ * @opt: how
+ * @req: out: what the module was asked for, with the id of the VM
+ * @err: why not
+ *
+ * vprobe_vmm_open() and vprobe_dev_attach().
+ *
+ * Return: 0; -ESRCH also if the process of @pidfd has exited, -EINVAL also if
+ * @opt->cid is not the one on the command line; what those two return
+ */
+int vprobe_attach_process(int dev, pid_t pid, int pidfd,
+			  const struct vprobe_attach_options *opt,
+			  struct vprobe_attach *req, struct vprobe_error *err);
 
 /**
  * vprobe_vmm_by_cid() - the running VMM that owns a vsock context id

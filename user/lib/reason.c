@@ -58,6 +58,8 @@ static const struct reason reasons[] = {
 		"another pass is running on this virtual machine, or it is being detached; try again when that is done" },
 	[VPROBE_REASON_NO_VM] = { "no-vm",
 		"no attached virtual machine has this id; 'vprobe ls' shows those that there are" },
+	[VPROBE_REASON_QUARANTINED] = { "quarantined",
+		"the virtual machine is in quarantine, so it may not have a helper; 'vprobe stat' says why, 'vprobe release' ends it, then its guest has to register again" },
 };
 
 const char *vprobe_reason_name(unsigned int reason)
@@ -81,6 +83,7 @@ const char *vprobe_vm_state_name(unsigned int state)
 		[VPROBE_VM_READY] = "ready",
 		[VPROBE_VM_STOPPED] = "stopped",
 		[VPROBE_VM_DYING] = "dying",
+		[VPROBE_VM_QUARANTINED] = "quarantined",
 	};
 
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";

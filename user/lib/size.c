@@ -65,3 +65,18 @@ int vprobe_parse_size(const char *text, uint64_t *bytes)
 	*bytes = val;
 	return 0;
 }
+
+int vprobe_parse_granule(const char *text, unsigned int *shift)
+{
+	uint64_t bytes;
+	unsigned int n;
+
+	if (vprobe_parse_size(text, &bytes))
+		return -EINVAL;
+	n = 63 - (unsigned int)__builtin_clzll(bytes);
+	if (bytes != 1ULL << n || n < 12 + VPROBE_ORDER_MIN ||
+	    n > 12 + VPROBE_ORDER_MAX)
+		return -EINVAL;
+	*shift = n;
+	return 0;
+}

@@ -49,7 +49,8 @@ sys.exit(not ($expr))" <<<"$out"; then
 is 'no command' 2 'which command' vprobe
 is 'an unknown command' 2 'no command "steal"' vprobe steal
 is 'help' 0 'free-map' vprobe --help
-for c in ls attach detach stat reclaim fill free-map helper policy top version; do
+for c in ls attach detach stat reclaim fill free-map helper quarantine release \
+	policy top version; do
 	is "help of $c" 0 "Usage: vprobe $c" vprobe $c --help
 	is "an unknown option of $c" 2 'unrecognized option' vprobe $c --nope
 done
@@ -74,7 +75,7 @@ json 'every counter is shown once' 0 'len(set(
 	[d["memory"][k] for k in ("holes", "taken_bytes", "taken_blocks",
 		"passes", "repopulated", "free_bytes", "policy_id")] +
 	list(d["watches"].values()) + list(d["helper"].values()) +
-	[v for k, v in d["fills"].items() if k != "histogram_us"])) == 27' \
+	[v for k, v in d["fills"].items() if k != "histogram_us"])) == 28' \
 	vprobe --json stat 1
 
 is 'stat of no VM' 1 'no attached VM has the id 9.*pid:9' vprobe stat 9
@@ -108,6 +109,27 @@ is 'helper show' 0 'helper registered +yes' vprobe helper show web
 is 'helper remove' 0 'removed the helper of VM 1' vprobe helper remove web
 is 'helper remove of none' 1 'has no helper' vprobe helper remove db
 is 'helper what' 2 'show or remove' vprobe helper steal web
+
+is 'quarantine' 0 'VM 1 is in quarantine' vprobe quarantine web
+json 'quarantine --why' 0 'd == {"id": 2, "quarantined": True}' \
+	vprobe --json quarantine db --why 'it lies, often'
+is 'quarantine without a reason' 2 'reason is empty' \
+	vprobe quarantine db --why ''
+is 'quarantine for a long reason' 2 'longer than 127' \
+	vprobe quarantine db --why "$(printf '%128s' x)"
+is 'quarantine of nobody' 2 'which VM' vprobe quarantine
+is 'release of one that is not there' 1 'VM 1 is not in quarantine' \
+	vprobe release web
+FAKE_VPROBE=quarantined is 'release' 0 'released VM 2; its guest has to' \
+	vprobe release db
+FAKE_VPROBE=quarantined is 'stat of one in quarantine' 0 \
+	'^quarantine +it lies' vprobe stat db
+FAKE_VPROBE=quarantined is 'ls shows it' 0 'db +102 +4 +quarantined ' vprobe ls
+FAKE_VPROBE=quarantined json 'and says why' 0 \
+	'[v["quarantine"] for v in d] == ["", "it lies"]' vprobe --json ls
+FAKE_VPROBE=quarantined is 'top shows it' 0 'db +quarantined ' vprobe top -n 1
+FAKE_VPROBE=quarantined is 'it has no helper to remove' 1 'has no helper' \
+	vprobe helper remove db
 
 is 'policy show' 0 '^ +1 +evil +2 +gone +0 .* decide\(\) returned -5' \
 	vprobe policy show
@@ -168,6 +190,22 @@ done < "$O/hostile/expected"
 is 'check of no file' 1 'cannot open' "$O/vprobed/vprobed" --check /nonexistent
 is 'vprobed with an argument' 2 'unexpected' "$O/vprobed/vprobed" x
 is 'vprobed on port 0' 2 'is no vsock port' "$O/vprobed/vprobed" --port 0
+conf=$(mktemp)
+echo 'port = many' > "$conf"
+is 'vprobed with a mistake in its file' 2 \
+	"vprobed: $conf:1: port is a number from 1 to" \
+	"$O/vprobed/vprobed" --config "$conf"
+is 'vprobed without the file it was given' 2 \
+	'vprobed: cannot open /nonexistent' \
+	"$O/vprobed/vprobed" --config /nonexistent
+echo 'talker-user = nosuch' > "$conf"
+is 'vprobed does as its file says' 1 'no user "nosuch"' \
+	"$O/vprobed/vprobed" --config "$conf"
+is 'the command line wins over the file' 1 'no user "other"' \
+	"$O/vprobed/vprobed" --config "$conf" --talker-user other
+is 'check does not look at the file' 0 'admitted' "$O/vprobed/vprobed" \
+	--config /nonexistent --check "$O/hostile/honest.msg"
+rm -f "$conf"
 
 echo "1..$count"
 exit $bad

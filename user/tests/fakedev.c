@@ -59,6 +59,7 @@ static int refuse(int e, __u32 *reason, unsigned int why)
 
 static void set_stat(struct vprobe_stat *st)
 {
+	const char *mode = getenv("FAKE_VPROBE");
 	__u64 *counter = &st->ram_bytes, n = 1000;
 	unsigned int i;
 
@@ -76,6 +77,11 @@ static void set_stat(struct vprobe_stat *st)
 		st->fill_us[i] = i < 4 ? i : 0;
 	st->ram_bytes = 1ULL << 30;
 	st->hole_bytes = 3ULL << 28;
+	st->failsafe_writes = 2000;
+	if (st->id == 2 && mode && !strcmp(mode, "quarantined")) {
+		st->state = VPROBE_VM_QUARANTINED;
+		strcpy(st->quarantine_why, "it lies");
+	}
 }
 
 static int set_map(struct vprobe_map *m)
@@ -145,6 +151,7 @@ static int fake_ioctl(unsigned long req, void *arg)
 		return set_map(arg);
 	case VPROBE_IOC_DETACH:
 	case VPROBE_IOC_SET_HELPER:
+	case VPROBE_IOC_QUARANTINE:
 		return 0;
 	case VPROBE_IOC_RECLAIM:
 		if (common->id == 2)

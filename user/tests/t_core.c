@@ -30,9 +30,10 @@ static struct {
 	size_t nr_vms;
 	pid_t owner;
 	uint64_t owner_start, process_start;
-	int load_fails, set_fails;
+	int load_fails, set_fails, attach_fails;
 	/* done */
-	unsigned int loads, sets, removes, replies;
+	unsigned int loads, sets, removes, replies, attaches,
+		quarantines;
 	uint64_t set_id;
 	uint8_t set_first;	/* of the layout */
 	size_t set_len;
@@ -78,6 +79,32 @@ static pid_t fake_owner(void *ctx, uint32_t cid, int *fd, uint64_t *start,
 	return w.owner;
 }
 
+static struct vprobe_stat *attach(uint64_t id, pid_t pid, uint32_t cid)
+{
+	struct vprobe_stat *vm = &w.vms[w.nr_vms++];
+
+	memset(vm, 0, sizeof(*vm));
+	vm->id = id;
+	vm->pid = (uint32_t)pid;
+	vm->cid = cid;
+	vm->state = VPROBE_VM_NO_HELPER;
+	return vm;
+}
+
+static int fake_attach(void *ctx, pid_t pid, int fd, uint32_t cid,
+		       uint64_t *id, char *why, size_t size)
+{
+	(void)ctx;
+	w.attaches++;
+	if (fd < 0 || w.attach_fails) {
+		snprintf(why, size, "its RAM is no memfd");
+		return -EOPNOTSUPP;
+	}
+	*id = 100 + w.attaches;
+	attach(*id, pid, cid);
+	return 0;
+}
+
 static int fake_set(void *ctx, uint64_t id, int prog_fd, const void *layout,
 		    size_t len, char *why, size_t size)
 {
@@ -94,6 +121,27 @@ static int fake_set(void *ctx, uint64_t id, int prog_fd, const void *layout,
 	w.sets++;
 	w.set_len = len;
 	w.set_first = len ? *(const uint8_t *)layout : 0;
+	return 0;
+}
+
+static int fake_quarantine(void *ctx, uint64_t id, const char *reason,
+			   char *why, size_t size)
+{
+	size_t i;
+
+	(void)ctx;
+	w.quarantines++;
+	if (w.set_fails) {
+		snprintf(why, size, "the module says no");
+		return -ENOMEM;
+	}
+	for (i = 0; i < w.nr_vms; i++) {
+		if (w.vms[i].id != id)
+			continue;
+		w.vms[i].state = VPROBE_VM_QUARANTINED;
+		snprintf(w.vms[i].quarantine_why,
+			 sizeof(w.vms[i].quarantine_why), "%s", reason);
+	}
 	return 0;
 }
 
@@ -135,7 +183,9 @@ static void fake_start(void *ctx, struct job *job)
 static const struct core_ops fake_ops = {
 	.load = fake_load,
 	.find_owner = fake_owner,
+	.attach = fake_attach,
 	.set_helper = fake_set,
+	.quarantine = fake_quarantine,
 	.open_process = fake_process,
 	.list = fake_list,
 	.reply = fake_reply,
@@ -182,18 +232,6 @@ static void vmm_kill(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-}
-
-static struct vprobe_stat *attach(uint64_t id, pid_t pid, uint32_t cid)
-{
-	struct vprobe_stat *vm = &w.vms[w.nr_vms++];
-
-	memset(vm, 0, sizeof(*vm));
-	vm->id = id;
-	vm->pid = (uint32_t)pid;
-	vm->cid = cid;
-	vm->state = VPROBE_VM_NO_HELPER;
-	return vm;
 }
 
 static void request(enum vpd_type type, uint32_t cid, uint8_t mark)
@@ -381,6 +419,129 @@ static void test_ownership(pid_t vmm, pid_t other)
 	ok(!w.status && w.set_id == 2, "a dying VM does not count");
 }
 
+static void test_auto_attach(pid_t vmm, pid_t other)
+{
+	reset();
+	core.attach = true;
+	w.owner = vmm;
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.status && w.attaches == 1 && w.sets == 1 && w.set_id == 101 &&
+	   strstr(w.text, "in use for VM 101"),
+	   "the VM of a guest that registers is attached, and has its helper");
+	ok(core.store.nr == 1 && store_find(&core.store, CID)->pid == vmm,
+	   "its registration belongs to the VMM");
+	ask(VPD_REGISTER, CID, 2);
+	ok(w.attaches == 1 && w.sets == 2, "it is attached once");
+
+	w.nr_vms = 0;
+	ask(VPD_REGISTER, CID, 3);
+	ok(!w.status && w.attaches == 1 && w.sets == 2 && core.store.nr == 1 &&
+	   strstr(w.text, "somebody has detached it"),
+	   "what somebody has detached is not attached again");
+	attach(7, vmm, CID);
+	sync_all();
+	ok(w.sets == 3 && w.set_id == 7, "but by hand it can be");
+	w.nr_vms = 0;
+	w.owner = other;
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.attaches == 2 && w.sets == 4, "and another process is another VM");
+
+	reset();
+	core.attach = true;
+	attach(7, vmm, CID);
+	sync_all();
+	w.nr_vms = 0;
+	w.owner = vmm;
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.attaches && core.store.nr == 1,
+	   "so it is if it was attached by hand");
+}
+
+static void test_no_auto_attach(pid_t vmm)
+{
+	reset();
+	core.attach = true;
+	w.owner = vmm;
+	w.attach_fails = 1;
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.status && w.attaches == 1 && !w.sets && core.store.nr == 1 &&
+	   strstr(w.text, "its RAM is no memfd"),
+	   "a VM that cannot be attached: kept, and the guest hears why");
+	w.attach_fails = 0;
+	ask(VPD_REGISTER, CID, 2);
+	ok(w.attaches == 2 && w.sets == 1, "and tried again next time");
+
+	reset();
+	core.attach = true;
+	w.owner = vmm;
+	w.owner_start = CONNECTED;
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.status == ESTALE && !w.attaches,
+	   "I8: not for a connection that is older than the VM");
+
+	reset();
+	core.attach = true;
+	w.owner = vmm;
+	w.attach_fails = 1;
+	request(VPD_REGISTER, CID, 1);
+	attach(7, vmm, CID);
+	work();
+	ok(!w.status && w.sets == 1 && w.set_id == 7,
+	   "somebody else was faster");
+
+	reset();
+	w.owner = vmm;
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.status && !w.attaches && core.store.nr == 1,
+	   "nothing is attached without being asked for");
+}
+
+static void test_quarantine(pid_t vmm, pid_t other)
+{
+	struct vprobe_stat *vm;
+
+	reset();
+	vm = attach(1, vmm, CID);
+	attach(2, other, CID + 1);
+	ask(VPD_REGISTER, CID, 1);
+	ask(VPD_REGISTER, CID + 1, 1);
+	w.vms[0].state = w.vms[1].state = VPROBE_VM_READY;
+	core_quarantine(&core, vm, "it lies");
+	core_quarantine(&core, vm, "it lies");
+	ok(w.nr_pending == 1, "a VM is put in quarantine once at a time");
+	work();
+	ok(w.quarantines == 1 && w.replies == 2 &&
+	   !strcmp(vm->quarantine_why, "it lies"), "with the reason");
+	ok(!store_find(&core.store, CID) && store_find(&core.store, CID + 1),
+	   "what it registered is forgotten, and nobody else's");
+	w.set_fails = 1;
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.status == EINVAL && !store_find(&core.store, CID),
+	   "what it registers then is refused and not kept");
+	w.set_fails = 0;
+	memset(vm->quarantine_why, 0, sizeof(vm->quarantine_why));
+	vm->state = VPROBE_VM_NO_HELPER;
+	sync_all();
+	ok(w.sets == 2, "released, it has no helper");
+	ask(VPD_REGISTER, CID, 1);
+	ok(!w.status && w.sets == 3, "before it registers again");
+
+	vm->state = VPROBE_VM_QUARANTINED;
+	strcpy(vm->quarantine_why, "an operator put it there");
+	sync_all();
+	ok(!store_find(&core.store, CID),
+	   "what an operator puts in quarantine is forgotten, too");
+	request(VPD_REGISTER, CID + 1, 1);
+	core_quarantine(&core, &w.vms[1], "it lies");
+	work();
+	ok(w.sets == 4 && !store_find(&core.store, CID + 1),
+	   "a registration on its way comes first");
+	w.set_fails = 1;
+	core_quarantine(&core, &w.vms[1], "it lies");
+	work();
+	ok(!core.nr_jobs, "a quarantine that fails is over, too");
+}
+
 static void test_goodbye(pid_t vmm)
 {
 	reset();
@@ -493,6 +654,9 @@ int main(void)
 	test_refused_again(vmm);
 	test_owner_exits();
 	test_ownership(vmm, other);
+	test_auto_attach(vmm, other);
+	test_no_auto_attach(vmm);
+	test_quarantine(vmm, other);
 	test_goodbye(vmm);
 	test_order(vmm);
 	test_limits(vmm);

@@ -56,6 +56,28 @@ static void test_sizes(void)
 	size_is("1,5G", -EINVAL, 0);
 }
 
+static void granule_is(const char *text, int want_ret, unsigned int want)
+{
+	unsigned int got = 0;
+	int ret = vprobe_parse_granule(text, &got);
+
+	if (!ok(ret == want_ret && got == want, "granule \"%s\"", text))
+		tap_note("got %d, %u, want %d, %u", ret, got, want_ret, want);
+}
+
+static void test_granules(void)
+{
+	granule_is("64K", 0, 16);
+	granule_is("2M", 0, 21);
+	granule_is("33554432", 0, 25);
+	granule_is("32K", -EINVAL, 0);
+	granule_is("64M", -EINVAL, 0);
+	granule_is("3M", -EINVAL, 0);
+	granule_is("all", -EINVAL, 0);
+	granule_is("0", -EINVAL, 0);
+	granule_is("", -EINVAL, 0);
+}
+
 /* @args: strings separated by '|' */
 static void cid_is(const char *args, uint32_t want)
 {
@@ -146,7 +168,7 @@ static void test_reasons(void)
 	ok(!strcmp(vprobe_reason_name(UINT32_MAX), "unknown"),
 	   "and so is the largest number");
 	ok(!strcmp(vprobe_vm_state_name(VPROBE_VM_DYING), "dying") &&
-	   !strcmp(vprobe_vm_state_name(VPROBE_VM_DYING + 1), "unknown"),
+	   !strcmp(vprobe_vm_state_name(VPROBE_VM_QUARANTINED + 1), "unknown"),
 	   "VM states have names");
 	ok(!strcmp(vprobe_block_state_name(VPROBE_BLOCK_FILLING), "filling") &&
 	   !strcmp(vprobe_block_state_name(VPROBE_BLOCK_FILLING + 1),
@@ -194,6 +216,19 @@ static void test_processes(void)
 	   "and one that is not there has none");
 }
 
+static void test_attach(void)
+{
+	const struct vprobe_attach_options opt = { .name = "x" };
+	struct vprobe_error err = { 0 };
+	struct vprobe_attach req;
+
+	ok(vprobe_attach_process(-1, getpid(), -1, &opt, &req, &err) ==
+	   -ENOTTY && strstr(err.text, "not a VMM"),
+	   "only VMMs are attached");
+	ok(vprobe_attach_process(-1, 0x7ffffff0, -1, &opt, &req, &err) ==
+	   -ESRCH, "and only those that are there");
+}
+
 static void test_device(void)
 {
 	struct vprobe_error err = { 0 };
@@ -218,11 +253,13 @@ static void test_device(void)
 int main(void)
 {
 	test_sizes();
+	test_granules();
 	test_cids();
 	test_names();
 	test_reasons();
 	test_links();
 	test_processes();
+	test_attach();
 	test_device();
 	return tap_end();
 }

@@ -10,7 +10,8 @@ int main(void)
 {
 	struct vprobe_stat stats[2] = {
 		{ .id = 1, .name = "web", .hole_bytes = 4096, .fills = 7 },
-		{ .id = 2, .name = "a\"b\\c\n", .hole_bytes = 0 },
+		{ .id = 2, .name = "a\"b\\c\n", .hole_bytes = 0,
+		  .quarantine_why = "it lies" },
 	};
 	char *text = NULL;
 	size_t len = 0;
@@ -24,6 +25,9 @@ int main(void)
 	   NULL, "a gauge of a VM");
 	ok(strstr(text, "vprobe_fills_total{vm=\"1\",name=\"web\"} 7\n") !=
 	   NULL, "a counter ends in _total");
+	ok(strstr(text, "vprobe_quarantined{vm=\"1\",name=\"web\"} 0\n") !=
+	   NULL && strstr(text, "c\\n\"} 1\n") != NULL,
+	   "who is in quarantine");
 	ok(strstr(text, "{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") != NULL,
 	   "what a label may not have is escaped");
 	ok(len > 6 && !strcmp(text + len - 6, "# EOF\n"), "it ends with EOF");

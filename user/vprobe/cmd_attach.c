@@ -10,12 +10,8 @@
 enum { OPT_STRAY = 256, OPT_GRANULE, OPT_TIMEOUT, OPT_CID, OPT_NAME };
 
 struct args {
-	uint32_t pid;
-	bool stray_fault;
-	unsigned int granule_shift;
-	uint32_t fill_timeout_ms;
-	uint32_t cid;
-	const char *name;
+	pid_t pid;
+	struct vprobe_attach_options opt;
 };
 
 static const struct argp_option options[] = {
@@ -34,11 +30,9 @@ static const struct argp_option options[] = {
 
 static unsigned int parse_granule(struct argp_state *state, const char *arg)
 {
-	uint64_t bytes = arg_size(state, "granule", arg);
-	unsigned int shift = 63 - (unsigned int)__builtin_clzll(bytes | 1);
+	unsigned int shift = 0;
 
-	if (bytes != 1ULL << shift || shift < 12 + VPROBE_ORDER_MIN ||
-	    shift > 12 + VPROBE_ORDER_MAX)
+	if (vprobe_parse_granule(arg, &shift))
 		argp_error(state,
 			   "the granule \"%s\" is not a power of two from 64K to 32M",
 			   arg);
@@ -51,7 +45,7 @@ static void parse_stray(struct argp_state *state, const char *arg,
 	if (strcmp(arg, "absorb") && strcmp(arg, "fault"))
 		argp_error(state,
 			   "--stray is absorb or fault, not \"%s\"", arg);
-	a->stray_fault = !strcmp(arg, "fault");
+	a->opt.stray_fault = !strcmp(arg, "fault");
 }
 
 static const char *parse_name(struct argp_state *state, const char *arg)
@@ -72,34 +66,36 @@ static const char *parse_name(struct argp_state *state, const char *arg)
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
 	struct args *a = state->input;
+	uint32_t pid;
 
 	switch (key) {
 	case OPT_STRAY:
 		parse_stray(state, arg, a);
 		return 0;
 	case OPT_GRANULE:
-		a->granule_shift = parse_granule(state, arg);
+		a->opt.granule_shift = parse_granule(state, arg);
 		return 0;
 	case OPT_TIMEOUT:
-		a->fill_timeout_ms = arg_u32(state, "time-out", arg);
-		if (!a->fill_timeout_ms)
+		a->opt.fill_timeout_ms = arg_u32(state, "time-out", arg);
+		if (!a->opt.fill_timeout_ms)
 			argp_error(state, "the time-out is at least 1 ms");
 		return 0;
 	case OPT_CID:
-		a->cid = arg_u32(state, "context id", arg);
-		if (a->cid < 3 || a->cid == UINT32_MAX)
+		a->opt.cid = arg_u32(state, "context id", arg);
+		if (a->opt.cid < 3 || a->opt.cid == UINT32_MAX)
 			argp_error(state,
 				   "a guest's vsock context id is 3 or more");
 		return 0;
 	case OPT_NAME:
-		a->name = parse_name(state, arg);
+		a->opt.name = parse_name(state, arg);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
 			argp_error(state, "unexpected argument \"%s\"", arg);
-		a->pid = arg_u32(state, "process id", arg);
-		if (!a->pid || a->pid > INT32_MAX)
+		pid = arg_u32(state, "process id", arg);
+		if (!pid || pid > INT32_MAX)
 			argp_error(state, "\"%s\" is no process id", arg);
+		a->pid = (pid_t)pid;
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "the process id of which VMM?");
@@ -107,50 +103,6 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-/* What the command line says, unless the operator says it. */
-static int set_labels(struct vprobe_attach *req, const struct vprobe_vmm *vmm,
-		      const struct args *a, struct vprobe_error *err)
-{
-	if (a->cid && vmm->cid && a->cid != vmm->cid)
-		return vprobe_error_set(err, -EINVAL,
-			"cannot attach process %u: its command line says that the vsock context id is %u, not %u; leave --cid out",
-			a->pid, vmm->cid, a->cid);
-	req->cid = a->cid ? a->cid : vmm->cid;
-	if (a->name)
-		snprintf(req->name, sizeof(req->name), "%s", a->name);
-	else if (vmm->name[0])
-		snprintf(req->name, sizeof(req->name), "%s", vmm->name);
-	else
-		snprintf(req->name, sizeof(req->name), "vm-%u", a->pid);
-	return 0;
-}
-
-static int attach(int dev, const struct args *a, struct vprobe_attach *req,
-		  struct vprobe_error *err)
-{
-	struct vprobe_vmm vmm;
-	unsigned int i;
-	int ret;
-
-	ret = vprobe_vmm_open((pid_t)a->pid, &vmm, err);
-	if (ret)
-		return ret;
-	req->kvm_fd = vmm.kvm_fd;
-	req->nr_iommufds = vmm.nr_iommufds;
-	for (i = 0; i < vmm.nr_iommufds; i++)
-		req->iommufds[i] = vmm.iommufds[i];
-	req->pid = a->pid;
-	req->granule_shift = a->granule_shift;
-	req->fill_timeout_ms = a->fill_timeout_ms;
-	if (a->stray_fault)
-		req->flags |= VPROBE_ATTACH_STRAY_FAULT;
-	ret = set_labels(req, &vmm, a, err);
-	if (!ret)
-		ret = vprobe_dev_attach(dev, req, err);
-	vprobe_vmm_close(&vmm);
-	return ret;
 }
 
 int cmd_attach(int argc, char **argv)
@@ -161,7 +113,7 @@ int cmd_attach(int argc, char **argv)
 		.args_doc = "PID",
 		.doc = "Attach the VM that the process PID runs. The process is neither stopped nor changed.",
 	};
-	struct vprobe_attach req = { 0 };
+	struct vprobe_attach req;
 	struct vprobe_error err;
 	struct args a = { 0 };
 	int dev, ret;
@@ -170,7 +122,7 @@ int cmd_attach(int argc, char **argv)
 	dev = open_device();
 	if (dev < 0)
 		return EXIT_FAILED;
-	ret = attach(dev, &a, &req, &err);
+	ret = vprobe_attach_process(dev, a.pid, -1, &a.opt, &req, &err);
 	close(dev);
 	if (ret)
 		return fail(&err);

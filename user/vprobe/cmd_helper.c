@@ -41,7 +41,7 @@ static void show(const struct vprobe_stat *st)
 	out_object(NULL);
 	out_u64("id", "VM", st->id);
 	out_bool("registered", "helper registered",
-		 st->state == VPROBE_VM_READY || st->state == VPROBE_VM_STOPPED);
+		 st->state == VPROBE_VM_READY || (st->state == VPROBE_VM_STOPPED && !st->quarantine_why[0]));
 	out_u64("runs", "runs", st->helper_runs);
 	out_ns("ns", "time", st->helper_ns);
 	out_u64("errors", "errors", st->helper_errors);
@@ -69,7 +69,7 @@ int cmd_helper(int argc, char **argv)
 		close(dev);
 		return EXIT_OK;
 	}
-	if (st.state == VPROBE_VM_NO_HELPER)
+	if (st.state == VPROBE_VM_NO_HELPER || st.quarantine_why[0])
 		ret = vprobe_error_set(&err, -ENOENT,
 			"VM %llu has no helper that could be removed",
 			(unsigned long long)st.id);

@@ -7,7 +7,7 @@
 
 static const struct out_column columns[] = {
 	{ "ID", 4 }, { "NAME", -20 }, { "PID", 8 }, { "CID", 6 },
-	{ "STATE", -9 }, { "RAM", 10 }, { "TAKEN", 10 }, { "HOLES", 7 },
+	{ "STATE", -11 }, { "RAM", 10 }, { "TAKEN", 10 }, { "HOLES", 7 },
 };
 
 static void show(const struct vprobe_stat *st)
@@ -18,6 +18,7 @@ static void show(const struct vprobe_stat *st)
 	out_u64("pid", "pid", st->pid);
 	out_u64("cid", "cid", st->cid);
 	out_str("state", "state", vprobe_vm_state_name(st->state));
+	out_str("quarantine", NULL, st->quarantine_why);
 	out_size("ram_bytes", "ram", st->ram_bytes);
 	out_size("hole_bytes", "taken", st->hole_bytes);
 	out_u64("holes", "holes", st->holes);

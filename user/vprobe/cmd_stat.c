@@ -17,6 +17,8 @@ static void show_vm(const struct vprobe_stat *st)
 	out_str("state", "state", vprobe_vm_state_name(st->state));
 	out_str("stop_error", st->stop_reason ? "stopped by" : NULL,
 		st->stop_reason ? strerror((int)st->stop_reason) : "");
+	out_str("quarantine", st->quarantine_why[0] ? "quarantine" : NULL,
+		st->quarantine_why);
 	out_str("stray", "stray DMA",
 		st->flags & VPROBE_ATTACH_STRAY_FAULT ? "fault" : "absorb");
 	out_size("granule_bytes", "granule",
@@ -102,6 +104,7 @@ static void show_fills(const struct vprobe_stat *st)
 	out_u64("longest_wait_ms", "longest wait, ms", st->longest_wait_ms);
 	out_u64("timeouts", "waited too long", st->fill_timeouts);
 	out_u64("failsafes", "fail-safes", st->failsafes);
+	out_u64("failsafe_writes", "because of a write", st->failsafe_writes);
 	show_histogram(st);
 	out_end();
 }

@@ -96,7 +96,7 @@ static const char *policy_name(const struct vprobe_policy_info *policies,
 }
 
 static const struct out_column columns[] = {
-	{ "ID", 4 }, { "NAME", -16 }, { "STATE", -9 }, { "SIZE", 10 },
+	{ "ID", 4 }, { "NAME", -16 }, { "STATE", -11 }, { "SIZE", 10 },
 	{ "USED", 10 }, { "GIVEN", 10 }, { "FILLS/s", 8 }, { "POLICY", -16 },
 };
 
@@ -113,6 +113,7 @@ static void show_vms(const struct look *last, const struct look *now,
 		out_u64("id", "id", st->id);
 		out_str("name", "name", st->name);
 		out_str("state", "state", vprobe_vm_state_name(st->state));
+		out_str("quarantine", NULL, st->quarantine_why);
 		out_size("ram_bytes", "size", st->ram_bytes);
 		out_size("used_bytes", "used", st->ram_bytes > st->hole_bytes ?
 			 st->ram_bytes - st->hole_bytes : 0);

@@ -36,6 +36,8 @@ int cmd_fill(int argc, char **argv);
 int cmd_free_map(int argc, char **argv);
 int cmd_helper(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
+int cmd_quarantine(int argc, char **argv);
+int cmd_release(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

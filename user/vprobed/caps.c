@@ -16,8 +16,9 @@
 #define BIT(cap) (UINT64_C(1) << (cap))
 
 /*
- * In use all the time: ioctls and BTF, looking at VMMs of other users, ending
- * a talker, which is another user's process.
+ * In use all the time: ioctls and BTF, looking at VMMs of other users and
+ * duplicating their file descriptors, ending a talker, which is another user's
+ * process.
  */
 #define CAPS_NORMAL	(BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | \
 			 BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_KILL))

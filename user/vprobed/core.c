@@ -71,6 +71,8 @@ static const char *job_what(const struct job *job)
 		return "registration";
 	case JOB_GOODBYE:
 		return "goodbye";
+	case JOB_QUARANTINE:
+		return "quarantine";
 	default:
 		return "stored registration";
 	}
@@ -81,9 +83,10 @@ static void job_finish(struct job *job)
 {
 	struct core *c = job->core;
 
-	log_msg(job->status ? LOG_WARNING : LOG_INFO, "%s: %s: %s",
+	log_msg(job->status || job->type == JOB_QUARANTINE ? LOG_WARNING :
+		LOG_INFO, "%s: %s: %s",
 		log_guest(job->cid), job_what(job), job->text);
-	if (job->type != JOB_REAPPLY)
+	if (job->req)
 		c->ops->reply(c->ctx, job->talker, job->cookie,
 			      (uint32_t)-job->status, job->text);
 	job_end(job);
@@ -113,6 +116,11 @@ void job_work(struct job *job)
 				&job->owner_fd, &job->owner_start_ns,
 				job->owner_text, sizeof(job->owner_text));
 		break;
+	case PHASE_ATTACH:
+		job->status = ops->attach(ctx, job->owner, job->owner_fd,
+			job->cid, &job->vm_id, job->owner_text,
+			sizeof(job->owner_text));
+		break;
 	case PHASE_APPLY:
 		job->status = ops->set_helper(ctx, job->vm_id,
 			job->reg->prog_fd, job->reg->layout,
@@ -120,6 +128,10 @@ void job_work(struct job *job)
 		break;
 	case PHASE_REMOVE:
 		job->status = ops->set_helper(ctx, job->vm_id, -1, NULL, 0,
+			job->text, sizeof(job->text));
+		break;
+	case PHASE_QUARANTINE:
+		job->status = ops->quarantine(ctx, job->vm_id, job->why,
 			job->text, sizeof(job->text));
 		break;
 	case PHASE_QUEUED:
@@ -218,8 +230,25 @@ static void keep_for_owner(struct job *job)
 		    "vprobed keeps the registrations of %d VMs already", STORE_MAX);
 		return;
 	}
-	say(job, 0, "helper %s for Linux %s loaded; kept until the VM is attached ('vprobe attach %d')",
-	    job->reg->name, job->reg->release, job->owner);
+	say(job, 0, "helper %s for Linux %s loaded; kept until the VM is attached ('vprobe attach %d')%s%s",
+	    job->reg->name, job->reg->release, job->owner,
+	    job->owner_text[0] ? "; it was not attached now: " : "",
+	    job->owner_text);
+}
+
+/* No VM is attached: shall, and can, its owner be? */
+static bool may_attach(struct job *job)
+{
+	struct core *c = job->core;
+
+	if (!c->attach || job->owner <= 0 ||
+	    job->owner_start_ns >= job->req->accepted_ns)
+		return false;
+	if (!seen_process(&c->seen, job->owner, job->owner_start_ns))
+		return true;
+	snprintf(job->owner_text, sizeof(job->owner_text),
+		 "it was attached before, and somebody has detached it");
+	return false;
 }
 
 static bool make_registration(struct job *job)
@@ -254,6 +283,38 @@ static void loaded(struct job *job)
 		job_finish(job);
 		return;
 	}
+	if (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm)) {
+		job_start(job, PHASE_APPLY);
+		return;
+	}
+	if (none && may_attach(job)) {
+		job_start(job, PHASE_ATTACH);
+		return;
+	}
+	if (none)
+		keep_for_owner(job);
+	job_finish(job);
+}
+
+static void attached(struct job *job)
+{
+	struct core *c = job->core;
+	struct vprobe_stat vm;
+	bool none;
+
+	if (!job->status) {
+		log_msg(LOG_INFO, "%s: attached process %d as VM %llu",
+			log_guest(job->cid), job->owner,
+			(unsigned long long)job->vm_id);
+		seen_add(&c->seen, job->vm_id, job->owner,
+			 job->owner_start_ns);
+		job->reg->pid = job->owner;
+		job->reg->pidfd = job->owner_fd;
+		job->owner_fd = -1;
+		job_start(job, PHASE_APPLY);
+		return;
+	}
+	/* Somebody else may have been faster. */
 	if (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm)) {
 		job_start(job, PHASE_APPLY);
 		return;
@@ -363,8 +424,26 @@ static void kick(struct core *c)
 		case JOB_REAPPLY:
 			start_reapply(job);
 			break;
+		case JOB_QUARANTINE:
+			job_start(job, PHASE_QUARANTINE);
+			break;
 		}
 	}
+}
+
+static void quarantined(struct job *job)
+{
+	struct store *s = &job->core->store;
+	struct registration *r = store_find(s, job->cid);
+
+	if (!job->status) {
+		if (r && r->applied && r->vm_id == job->vm_id)
+			store_drop(s, job->cid);
+		say(job, 0, "VM %llu has all its memory back and no helper: %s; 'vprobe release %llu' ends that",
+		    (unsigned long long)job->vm_id, job->why,
+		    (unsigned long long)job->vm_id);
+	}
+	job_finish(job);
 }
 
 void core_done(struct job *job)
@@ -379,8 +458,14 @@ void core_done(struct job *job)
 		else
 			loaded(job);
 		break;
+	case PHASE_ATTACH:
+		attached(job);
+		break;
 	case PHASE_APPLY:
 		applied(job);
+		break;
+	case PHASE_QUARANTINE:
+		quarantined(job);
 		break;
 	default:
 		if (!job->status)
@@ -421,6 +506,23 @@ void core_request(struct core *c, uint32_t talker,
 	kick(c);
 }
 
+void core_quarantine(struct core *c, const struct vprobe_stat *vm,
+		     const char *why)
+{
+	struct job *job;
+
+	for (job = c->jobs; job; job = job->next) {
+		if (job->type == JOB_QUARANTINE && job->vm_id == vm->id)
+			return;
+	}
+	job = job_new(c, JOB_QUARANTINE, vm->cid);
+	if (!job)
+		return;
+	job->vm_id = vm->id;
+	snprintf(job->why, sizeof(job->why), "%s", why);
+	kick(c);
+}
+
 /* Sync with the module */
 
 static bool has_job(const struct core *c, uint32_t cid)
@@ -444,6 +546,15 @@ static void sync_registration(struct core *c, struct registration *r,
 	if (r->applied) {
 		for (i = 0; i < nr && vms[i].id != r->vm_id; i++)
 			;
+		if (i < nr && vms[i].quarantine_why[0]) {
+			log_msg(LOG_NOTICE,
+				"%s: VM %llu is in quarantine (%s); forgot what it had registered",
+				log_guest(r->cid),
+				(unsigned long long)r->vm_id,
+				vms[i].quarantine_why);
+			store_drop(&c->store, r->cid);
+			return;
+		}
 		if (i < nr && vms[i].state == VPROBE_VM_NO_HELPER) {
 			log_msg(LOG_NOTICE,
 				"%s: VM %llu has lost its helper (reset, kexec or crash of the guest kernel, or 'vprobe helper remove'); forgot it until the guest registers again",
@@ -465,15 +576,32 @@ static void sync_registration(struct core *c, struct registration *r,
 	}
 }
 
+/* Who has it attached does not matter. */
+static void remember(struct core *c, const struct vprobe_stat *vm)
+{
+	uint64_t start_ns = 0;
+	int fd;
+
+	if (!vm->pid || seen_vm(&c->seen, vm->id))
+		return;
+	fd = c->ops->open_process(c->ctx, (pid_t)vm->pid, &start_ns);
+	if (fd < 0)
+		return;
+	close(fd);
+	seen_add(&c->seen, vm->id, (pid_t)vm->pid, start_ns);
+}
+
 void core_sync(struct core *c)
 {
 	struct registration *r, *next;
 	struct vprobe_stat *vms = NULL;
-	size_t nr = 0;
+	size_t nr = 0, i;
 
 	store_reap(&c->store);
 	if (c->ops->list(c->ctx, &vms, &nr))
 		return;
+	for (i = 0; c->attach && i < nr; i++)
+		remember(c, &vms[i]);
 	for (r = store_next(&c->store, NULL); r; r = next) {
 		next = store_next(&c->store, r);
 		sync_registration(c, r, vms, nr);

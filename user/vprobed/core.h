@@ -4,7 +4,7 @@
  * those come in as struct core_ops, so that a test can play kernel.
  *
  * One thread owns a struct core. What may take long (the verifier, the scan
- * for a VMM, filling every hole) is a job's phase and runs in a worker, which
+ * for a VMM, attaching it, filling every hole) is a job's phase and runs in a worker, which
  * touches nothing but its job. Jobs of one guest run one after the other.
  *
  * Whose a registration is (I8): the peer's vsock context id names a VM only as
@@ -16,6 +16,10 @@
  * earlier VM's. A pidfd keeps hold of the process; when it exits, what it
  * registered is forgotten. An attach is given a stored registration only if
  * its context id and its process match.
+ *
+ * A guest that registers has the process that owns its number attached, unless
+ * that process was attached before: then somebody has detached it, and only a
+ * person attaches it again.
  *
  * A guest kernel may also go away while its VMM stays. If it says goodbye, or
  * the module's fail-safe takes its helper away, the registration is dropped.
@@ -29,6 +33,7 @@
 
 #include "ipc.h"
 #include "limit.h"
+#include "seen.h"
 #include "store.h"
 #include "vprobe.h"
 
@@ -37,15 +42,22 @@
 /* A stored registration that the module refuses is forgotten after so many. */
 #define CORE_MAX_FAILURES	5
 
-enum job_type { JOB_REGISTER, JOB_GOODBYE, JOB_REAPPLY };
-enum job_phase { PHASE_QUEUED, PHASE_LOAD, PHASE_APPLY, PHASE_REMOVE };
+enum job_type { JOB_REGISTER, JOB_GOODBYE, JOB_REAPPLY, JOB_QUARANTINE };
+enum job_phase {
+	PHASE_QUEUED,
+	PHASE_LOAD,
+	PHASE_ATTACH,
+	PHASE_APPLY,
+	PHASE_REMOVE,
+	PHASE_QUARANTINE,
+};
 
 struct core;
 
 /**
  * struct job - one request on its way
  * @talker: which talker asked; a reply to an earlier one is thrown away
- * @req: the checked request, a copy; NULL for JOB_REAPPLY
+ * @req: the checked request, a copy; NULL for JOB_REAPPLY and JOB_QUARANTINE
  * @reg: what is being registered or applied
  * @vm_id: the VM, once it is known
  * @owner: pid of the VMM found by the scan, or a negative errno
@@ -53,6 +65,8 @@ struct core;
  * @owner_start_ns: when it was started
  * @status: of the phase that ended: 0 or a negative errno
  * @text: sentence that goes with @status
+ * @why: why it is put in quarantine
+ * @owner_text: why there is no owner, or why it was not attached
  */
 struct job {
 	struct job *next;
@@ -71,6 +85,7 @@ struct job {
 	uint64_t owner_start_ns;
 	int status;
 	char text[VPROBE_WIRE_MAX_TEXT];
+	char why[VPROBE_WHY_LEN];
 	char owner_text[VPROBE_WIRE_MAX_TEXT];
 };
 
@@ -78,7 +93,10 @@ struct job {
  * struct core_ops - the outside world
  * @load: worker: load a helper; its descriptor or a negative errno
  * @find_owner: worker: the VMM of a context id, see vprobe_vmm_by_cid()
+ * @attach: worker: attach the VMM @pid, which @pidfd refers to and which owns
+ *	@cid; 0 with the id of the VM, or a negative errno
  * @set_helper: worker: see vprobe_dev_set_helper()
+ * @quarantine: worker: see vprobe_dev_quarantine()
  * @open_process: see vprobe_process_open()
  * @list: every attached VM; the array is the caller's to free
  * @reply: to a guest, through talker number @talker
@@ -89,9 +107,13 @@ struct core_ops {
 		    size_t size);
 	pid_t (*find_owner)(void *ctx, uint32_t cid, int *pidfd,
 			    uint64_t *start_ns, char *why, size_t size);
+	int (*attach)(void *ctx, pid_t pid, int pidfd, uint32_t cid,
+		      uint64_t *id, char *why, size_t size);
 	int (*set_helper)(void *ctx, uint64_t id, int prog_fd,
 			  const void *layout, size_t len, char *why,
 			  size_t size);
+	int (*quarantine)(void *ctx, uint64_t id, const char *reason,
+			  char *why, size_t size);
 	int (*open_process)(void *ctx, pid_t pid, uint64_t *start_ns);
 	int (*list)(void *ctx, struct vprobe_stat **vms, size_t *nr);
 	void (*reply)(void *ctx, uint32_t talker, uint64_t cookie,
@@ -102,12 +124,15 @@ struct core_ops {
 /**
  * struct core - the loader's state
  * @load_only: the verifier's answer is all that is wanted
+ * @attach: attach VMs whose guests register
  */
 struct core {
 	const struct core_ops *ops;
 	void *ctx;
 	bool load_only;
+	bool attach;
 	struct store store;
+	struct seen seen;
 	struct limit limit;
 	struct job *jobs;
 	unsigned int nr_jobs;
@@ -117,6 +142,9 @@ struct core {
 /* A request that vpd_request_check() accepted; @now_ns is monotonic. */
 void core_request(struct core *c, uint32_t talker,
 		  const struct vpd_request *req, uint64_t now_ns);
+/* Put a VM in quarantine. Nothing happens if vprobed is too busy: ask again. */
+void core_quarantine(struct core *c, const struct vprobe_stat *vm,
+		     const char *why);
 /* In a worker: the phase of @job. */
 void job_work(struct job *job);
 /* In the core's thread: the phase of @job has ended. */

@@ -32,6 +32,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "pressure.h"
+#include "watchdog.h"
 
 #define SYNC_MS			2000
 #define BACKOFF_MIN_MS		100
@@ -49,6 +50,9 @@ struct daemon {
 	struct core core;
 	struct bpf_host bpf;
 	struct pressure pressure;
+	struct watchdog watchdog;
+	uint64_t watched_ms;	/* when the watchdog looked last */
+	bool has_helper;	/* some VM may have one */
 	int metrics_fd;		/* listening socket, or negative */
 	int dev;
 	int listen_fd;
@@ -108,6 +112,23 @@ static pid_t op_find_owner(void *ctx, uint32_t cid, int *pidfd,
 	return pid;
 }
 
+static int op_attach(void *ctx, pid_t pid, int pidfd, uint32_t cid,
+		     uint64_t *id, char *why, size_t size)
+{
+	struct daemon *d = ctx;
+	struct vprobe_attach_options how = d->opt->how;
+	struct vprobe_attach req;
+	struct vprobe_error err;
+	int ret;
+
+	how.cid = cid;
+	ret = vprobe_attach_process(d->dev, pid, pidfd, &how, &req, &err);
+	if (ret)
+		snprintf(why, size, "%s", err.text);
+	*id = req.id;
+	return ret;
+}
+
 static int op_set_helper(void *ctx, uint64_t id, int prog_fd,
 			 const void *layout, size_t len, char *why,
 			 size_t size)
@@ -117,6 +138,19 @@ static int op_set_helper(void *ctx, uint64_t id, int prog_fd,
 	int ret;
 
 	ret = vprobe_dev_set_helper(d->dev, id, prog_fd, layout, len, &err);
+	if (ret)
+		snprintf(why, size, "%s", err.text);
+	return ret;
+}
+
+static int op_quarantine(void *ctx, uint64_t id, const char *reason, char *why,
+			 size_t size)
+{
+	struct daemon *d = ctx;
+	struct vprobe_error err;
+	int ret;
+
+	ret = vprobe_dev_quarantine(d->dev, id, reason, &err);
 	if (ret)
 		snprintf(why, size, "%s", err.text);
 	return ret;
@@ -148,6 +182,17 @@ static int list_oneshot(struct daemon *d, struct vprobe_stat **vms, size_t *nr)
 	return 0;
 }
 
+static bool any_helper(const struct vprobe_stat *vms, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		if (vms[i].state == VPROBE_VM_READY)
+			return true;
+	}
+	return false;
+}
+
 static int op_list(void *ctx, struct vprobe_stat **vms, size_t *nr)
 {
 	struct daemon *d = ctx;
@@ -159,6 +204,7 @@ static int op_list(void *ctx, struct vprobe_stat **vms, size_t *nr)
 		log_msg(LOG_ERR, "%s", err.text);
 		return err.code;
 	}
+	d->has_helper |= any_helper(*vms, *nr);
 	return 0;
 }
 
@@ -212,7 +258,9 @@ static void op_start(void *ctx, struct job *job)
 static const struct core_ops ops = {
 	.load = op_load,
 	.find_owner = op_find_owner,
+	.attach = op_attach,
 	.set_helper = op_set_helper,
+	.quarantine = op_quarantine,
 	.open_process = op_open_process,
 	.list = op_list,
 	.reply = op_reply,
@@ -352,8 +400,36 @@ static void handle_done(struct daemon *d)
 {
 	struct job *job;
 
-	if (read(d->done[0], &job, sizeof(job)) == sizeof(job))
-		core_done(job);
+	if (read(d->done[0], &job, sizeof(job)) != sizeof(job))
+		return;
+	core_done(job);
+	/* Maybe that was one. */
+	d->has_helper = true;
+}
+
+static bool wants_look(const struct daemon *d)
+{
+	return d->opt->quarantine && !d->opt->oneshot_file && d->has_helper;
+}
+
+/* As long as some VM has a helper. */
+static void look_at_helpers(struct daemon *d)
+{
+	char why[VPROBE_WHY_LEN];
+	struct vprobe_stat *stats;
+	size_t nr, i;
+
+	d->watched_ms = mono_ms();
+	if (vprobe_dev_stat_all(d->dev, &stats, &nr, NULL))
+		return;
+	for (i = 0; i < nr; i++) {
+		if (watchdog_look(&d->watchdog, &d->opt->limits, &stats[i],
+				  mono_ns(), why, sizeof(why)))
+			core_quarantine(&d->core, &stats[i], why);
+	}
+	watchdog_forget(&d->watchdog, stats, nr);
+	d->has_helper = any_helper(stats, nr);
+	free(stats);
 }
 
 static void handle_dev(struct daemon *d)
@@ -394,17 +470,23 @@ static void handle_oneshot(struct daemon *d)
 		d->ret = 0;
 }
 
-static int next_timeout(const struct daemon *d)
+/* The sooner of a timeout, which may be none (-1), and @due_ms. */
+static int sooner(int timeout, uint64_t due_ms)
 {
 	uint64_t now = mono_ms();
+	int left = due_ms > now ? (int)(due_ms - now) : 0;
+
+	return timeout < 0 || left < timeout ? left : timeout;
+}
+
+static int next_timeout(const struct daemon *d)
+{
 	int timeout = core_wants_sync(&d->core) ? SYNC_MS : -1;
 
-	if (d->restart_ms) {
-		int left = d->restart_ms > now ? (int)(d->restart_ms - now) : 0;
-
-		if (timeout < 0 || left < timeout)
-			timeout = left;
-	}
+	if (d->restart_ms)
+		timeout = sooner(timeout, d->restart_ms);
+	if (wants_look(d))
+		timeout = sooner(timeout, d->watched_ms + WATCHDOG_MS);
 	if (d->pressure.told &&
 	    (timeout < 0 || timeout > PRESSURE_AGAIN_MS))
 		timeout = PRESSURE_AGAIN_MS;
@@ -461,6 +543,8 @@ static void loop(struct daemon *d)
 			pressure_tell(&d->pressure, d->dev, mono_ms(), event);
 		if (pfd[P_METRICS].revents & POLLIN)
 			metrics_serve(d->metrics_fd, d->dev);
+		if (wants_look(d) && mono_ms() - d->watched_ms >= WATCHDOG_MS)
+			look_at_helpers(d);
 		if (gone || (core_wants_sync(&d->core) &&
 			     mono_ms() - synced_ms >= SYNC_MS)) {
 			synced_ms = mono_ms();
@@ -613,10 +697,14 @@ int daemon_run(const struct options *opt)
 		if (opt->metrics)
 			d.metrics_fd = metrics_listen(opt->metrics);
 		log_msg(LOG_INFO, "listening on vsock port %u", opt->port);
+		d.core.attach = opt->attach;
+		/* What is attached already. */
+		core_sync(&d.core);
 	}
 	loop(&d);
 	sd_notify(0, "STOPPING=1");
 	stop_talker(&d);
+	watchdog_forget(&d.watchdog, NULL, 0);
 	store_clear(&d.core.store);
 	return d.ret;
 }

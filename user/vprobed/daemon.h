@@ -7,26 +7,39 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libvprobe.h"
+#include "watchdog.h"
+
 /**
  * struct options - what the operator asked for
+ * @config: file that the operator named, or NULL
  * @runtime_dir: where the talker's root directory is made and removed again
  * @user: whom the talker becomes
  * @uid: of that user
  * @gid: of that user
  * @port: vsock port
  * @verbose: also log what is no news
+ * @attach: attach VMs whose guests register
+ * @how: ... how
+ * @quarantine: put VMs in quarantine whose helpers misbehave
+ * @limits: ... when
  * @metrics: path of the socket for OpenMetrics, or NULL: none
  * @no_seccomp: do not filter the talker's system calls
  * @oneshot_file: one message to handle instead of serving, or NULL
  * @vm: VM of that message, or NULL: only load it
  */
 struct options {
+	const char *config;
 	const char *runtime_dir;
 	const char *user;
 	uid_t uid;
 	gid_t gid;
 	uint32_t port;
 	bool verbose;
+	bool attach;
+	struct vprobe_attach_options how;
+	bool quarantine;
+	struct watchdog_limits limits;
 	const char *metrics;
 	bool no_seccomp;
 	const char *oneshot_file;

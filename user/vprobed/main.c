@@ -8,17 +8,22 @@
 #include <string.h>
 
 #include "admit.h"
+#include "config.h"
 #include "daemon.h"
 #include "log.h"
 
 #ifndef VPROBE_VERSION
 #error "the Makefile sets VPROBE_VERSION"
 #endif
+#ifndef VPROBED_CONFIG
+#error "the Makefile sets VPROBED_CONFIG"
+#endif
 
 #define EXIT_USAGE 2
 
 enum { OPT_RUNTIME = 256, OPT_USER, OPT_PORT, OPT_CHECK, OPT_ONESHOT, OPT_VM,
-	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS };
+	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS, OPT_CONFIG,
+	OPT_NO_ATTACH, OPT_NO_QUARANTINE };
 
 struct args {
 	struct options opt;
@@ -30,7 +35,13 @@ static const struct argp_option argp_options[] = {
 	{ "verbose", 'v', NULL, 0, "Also log what is no news", 0 },
 	{ "foreground", 'f', NULL, 0,
 	  "Stay in the foreground: the default, and the only way it runs", 0 },
+	{ "config", OPT_CONFIG, "FILE", 0,
+	  "Read FILE instead of " VPROBED_CONFIG "; what is given here wins", 0 },
 	{ "port", OPT_PORT, "N", 0, "vsock port to listen on (22096)", 0 },
+	{ "no-attach", OPT_NO_ATTACH, NULL, 0,
+	  "Do not attach VMs whose guests register", 0 },
+	{ "no-quarantine", OPT_NO_QUARANTINE, NULL, 0,
+	  "Do not put VMs in quarantine whose helpers misbehave", 0 },
 	{ "metrics", OPT_METRICS, "PATH", 0,
 	  "Serve OpenMetrics on a unix socket at PATH, to root", 0 },
 	{ "runtime-dir", OPT_RUNTIME, "DIR", 0,
@@ -48,20 +59,6 @@ static const struct argp_option argp_options[] = {
 	{ 0 }
 };
 
-static void parse_port(const char *arg, struct argp_state *state,
-		       uint32_t *port)
-{
-	unsigned long val;
-	char *end;
-
-	errno = 0;
-	val = strtoul(arg, &end, 10);
-	if (errno || *end || end == arg || *arg == '-' || !val ||
-	    val >= UINT32_MAX)
-		argp_error(state, "\"%s\" is no vsock port", arg);
-	*port = (uint32_t)val;
-}
-
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
 	struct args *a = state->input;
@@ -73,7 +70,17 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case 'f':
 		break;
 	case OPT_PORT:
-		parse_port(arg, state, &a->opt.port);
+		if (!config_number(arg, 1, UINT32_MAX - 1, &a->opt.port))
+			argp_error(state, "\"%s\" is no vsock port", arg);
+		break;
+	case OPT_CONFIG:
+		a->opt.config = arg;
+		break;
+	case OPT_NO_ATTACH:
+		a->opt.attach = false;
+		break;
+	case OPT_NO_QUARANTINE:
+		a->opt.quarantine = false;
 		break;
 	case OPT_METRICS:
 		a->opt.metrics = arg;
@@ -164,6 +171,20 @@ static int find_user(struct options *opt)
 	return 0;
 }
 
+/* Exits with EXIT_USAGE if there is a mistake in it. */
+static void read_config(struct options *opt)
+{
+	char why[1024];
+	int ret;
+
+	ret = config_load(opt->config ? opt->config : VPROBED_CONFIG, opt, why,
+			  sizeof(why));
+	if (!ret || (ret == -ENOENT && !opt->config))
+		return;
+	fprintf(stderr, "vprobed: %s\n", why);
+	exit(EXIT_USAGE);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -178,17 +199,26 @@ int main(int argc, char **argv)
 			.runtime_dir = dir ? dir : "/run",
 			.user = "nobody",
 			.port = VPROBE_VSOCK_PORT,
+			.attach = true,
+			.quarantine = true,
+			.limits = watchdog_defaults,
 		},
 	};
+	struct args first = args;
 
 	argp_err_exit_status = EXIT_USAGE;
 	argp_program_version = "vprobed " VPROBE_VERSION;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &first))
+		return EXIT_USAGE;
+	if (first.talker)
+		return talker_main(first.talker);
+	if (first.check)
+		return check_file(first.check);
+	/* Once more, on top of what the file says: the command line wins. */
+	args.opt.config = first.opt.config;
+	read_config(&args.opt);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &args))
 		return EXIT_USAGE;
-	if (args.talker)
-		return talker_main(args.talker);
-	if (args.check)
-		return check_file(args.check);
 	log_init("vprobed", args.opt.verbose);
 	if (find_user(&args.opt))
 		return 1;

@@ -50,6 +50,8 @@ static const struct family families[] = {
 	       fill_timeouts),
 	FAMILY("failsafes", "Times that all was given back at once", true,
 	       failsafes),
+	FAMILY("failsafe_writes", "Those because of a write to a hole", true,
+	       failsafe_writes),
 	FAMILY("passes", "Passes", true, passes),
 	FAMILY("helper_runs", "Runs of the guest's helper", true, helper_runs),
 	FAMILY("helper_nanoseconds", "Time that they took", true, helper_ns),
@@ -70,30 +72,47 @@ static void print_label(FILE *f, const char *text)
 }
 
 static void print_sample(FILE *f, const struct family *fam,
-			 const struct vprobe_stat *st)
+			 const struct vprobe_stat *st, uint64_t value)
 {
-	uint64_t value;
-
-	memcpy(&value, (const uint8_t *)st + fam->offset, sizeof(value));
 	fprintf(f, "vprobe_%s%s{vm=\"%" PRIu64 "\",name=\"", fam->name,
 		fam->counter ? "_total" : "", (uint64_t)st->id);
 	print_label(f, st->name);
 	fprintf(f, "\"} %" PRIu64 "\n", value);
 }
 
+static void print_head(FILE *f, const struct family *fam)
+{
+	fprintf(f, "# TYPE vprobe_%s %s\n# HELP vprobe_%s %s.\n", fam->name,
+		fam->counter ? "counter" : "gauge", fam->name, fam->help);
+}
+
+static uint64_t field(const struct vprobe_stat *st, const struct family *fam)
+{
+	uint64_t value;
+
+	memcpy(&value, (const uint8_t *)st + fam->offset, sizeof(value));
+	return value;
+}
+
 void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
 {
+	static const struct family quarantined = {
+		.name = "quarantined",
+		.help = "Whether it is in quarantine",
+	};
 	size_t i, j;
 
 	for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
 		const struct family *fam = &families[i];
 
-		fprintf(f, "# TYPE vprobe_%s %s\n# HELP vprobe_%s %s.\n",
-			fam->name, fam->counter ? "counter" : "gauge",
-			fam->name, fam->help);
+		print_head(f, fam);
 		for (j = 0; j < nr; j++)
-			print_sample(f, fam, &stats[j]);
+			print_sample(f, fam, &stats[j], field(&stats[j], fam));
 	}
+	print_head(f, &quarantined);
+	for (j = 0; j < nr; j++)
+		print_sample(f, &quarantined, &stats[j],
+			     stats[j].quarantine_why[0] != '\0');
 	fprintf(f, "# EOF\n");
 }
 

@@ -25,6 +25,7 @@
 #define VPROBE_ORDER_MIN	4	/* 64 KiB with 4 KiB pages */
 #define VPROBE_ORDER_MAX	13	/* 32 MiB */
 #define VPROBE_FILL_BUCKETS	24
+#define VPROBE_WHY_LEN		128
 
 enum vprobe_reason {
 	VPROBE_REASON_NONE = 0,
@@ -53,6 +54,7 @@ enum vprobe_reason {
 	VPROBE_REASON_STOPPED,		/* a fill hit its limit */
 	VPROBE_REASON_BUSY,		/* a pass is running, or detaching */
 	VPROBE_REASON_NO_VM,		/* no attached VM has this id */
+	VPROBE_REASON_QUARANTINED,	/* no helper: see quarantine_why */
 	__VPROBE_REASON_MAX,
 };
 
@@ -69,6 +71,7 @@ enum vprobe_vm_state {
 	VPROBE_VM_READY,
 	VPROBE_VM_STOPPED,		/* a fill hit its limit; vCPUs stopped */
 	VPROBE_VM_DYING,		/* the VMM is exiting */
+	VPROBE_VM_QUARANTINED,		/* it may not have a helper */
 };
 
 struct vprobe_info {
@@ -242,6 +245,8 @@ struct vprobe_stat {
 	 * also those below, the last also those above.
 	 */
 	__u64 fill_us[VPROBE_FILL_BUCKETS];
+	__u64 failsafe_writes;	/* failsafes because of a write to a hole */
+	char  quarantine_why[VPROBE_WHY_LEN];	/* "": not in quarantine */
 };
 
 enum vprobe_policy_state {
@@ -275,6 +280,27 @@ struct vprobe_pressure {
 	__u32 pressure;		/* part of the last 10 s, in 1/100 % */
 };
 
+#define VPROBE_QUARANTINE_ON	(1U << 0)
+
+/**
+ * struct vprobe_quarantine - take a VM's helper away and accept no other
+ * @flags: VPROBE_QUARANTINE_ON; without it the quarantine ends, and the guest may
+ *	register again
+ * @why: a sentence for the operator, NUL-terminated, not empty; ignored without
+ *	VPROBE_QUARANTINE_ON
+ *
+ * Every hole is filled. If that fails, the quarantine is on nevertheless, and the
+ * guest gets what is left as it wants it. It ends with the attachment, too.
+ */
+struct vprobe_quarantine {
+	__u32 size;
+	__u32 reason;
+	__u64 id;
+	__u32 flags;
+	__u32 reserved;
+	char  why[VPROBE_WHY_LEN];
+};
+
 /*
  * poll() reports EPOLLIN when a VM was attached or detached since the last
  * read(), which returns a __u64 that grows with each such change.
@@ -292,5 +318,6 @@ struct vprobe_pressure {
 #define VPROBE_IOC_STAT		_IOWR(VPROBE_IOC_MAGIC, 0x08, struct vprobe_stat)
 #define VPROBE_IOC_POLICIES	_IOWR(VPROBE_IOC_MAGIC, 0x09, struct vprobe_policies)
 #define VPROBE_IOC_PRESSURE	_IOWR(VPROBE_IOC_MAGIC, 0x0a, struct vprobe_pressure)
+#define VPROBE_IOC_QUARANTINE	_IOWR(VPROBE_IOC_MAGIC, 0x0b, struct vprobe_quarantine)
 
 #endif

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What vprobed does by itself: its configuration file, VMs that it attaches as
+# their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
+# the time.
+# takes: 370
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+CONF=/run/vprobed.conf
+
+setup_file() {
+	host_log_clean
+	# Of five seconds each; a test has no time for half a minute.
+	cat > $CONF <<-END
+		stray = fault		# a mistake shows
+		quarantine-intervals = 2
+	END
+	: > /out/vprobed.log
+	start
+	vm_boot a nvme=1
+}
+
+teardown_file() {
+	vm_kill_all
+	vprobed_stop
+}
+
+start() { vprobed_start --config $CONF; }
+
+is_attached() { [ -n "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" ]; }
+is_quarantined() { [ "$(vstat "$1" state)" = quarantined ]; }
+
+# What the guest's injector hears from the host.
+register() { guest_run "$1" /vprobe-inject 2>&1; }
+
+# It is asked what it has to give, until something has been done about it.
+ask_until_quarantined() {
+	asked() {
+		vprobe reclaim "$1" all >/dev/null 2>&1 || :
+		is_quarantined "$1"
+	}
+	wait_until 120 asked "$1"
+	vprobe stat "$1" | grep '^quarantine'
+}
+
+# The other guest goes on, and gives and takes back memory.
+a_is_well() {
+	[ "$(vstat a state)" = ready ]
+	vprobe fill a all
+	taken=$(reclaim_quiet a)
+	[ "$taken" -ge $((500 << 20)) ]
+	works a 200
+	[ "$(vstat a quarantine)" = '' ]
+}
+
+@test "a mistake in the configuration file is reported with its line" {
+	refused_with 2 '/run/bad:2: granule is a power of two from 64K to 32M, not "3M"' \
+		with_config 'attach = yes' 'granule = 3M'
+	refused_with 2 '/run/bad:1: there is no key "attached"; there are port, ' \
+		with_config 'attached = yes'
+	refused_with 2 '/run/bad:1: attach is "yes" or "no", not "maybe"' \
+		with_config 'attach = maybe'
+	refused_with 2 '/run/bad:2: port was set in line 1 already' \
+		with_config 'port = 5' 'port = 6'
+	refused_with 2 'cannot open /nosuch' vprobed --config /nosuch
+	# Nobody else minds.
+	kill -0 "$(cat "$VPROBED_PID")"
+	# A right one comes further.
+	refused_with 1 'cannot listen on vsock port' with_config 'verbose = yes'
+}
+
+with_config() {
+	printf '%s\n' "$@" > /run/bad
+	vprobed --config /run/bad
+}
+
+@test "a VM is attached as its injector calls, and its helper is in use" {
+	wait_until 60 vprobe_ready a
+	[ "$(vstat a pid)" = "$(vm_pid a)" ]
+	[ "$(vstat a cid)" = "$(vm_cid a)" ]
+	[ "$(vstat a stray)" = fault ]
+	grep "attached process $(vm_pid a) as VM $(vstat a id)" /out/vprobed.log
+	a_is_well
+}
+
+@test "one that cannot be attached: its registration is kept, and says why" {
+	vm_boot b mem=512M backing=anon
+	out=$(register b)
+	echo "$out"
+	grep "kept until the VM is attached.*not a shared memfd" <<<"$out"
+	grep "guest $(vm_cid b): registration:.*not a shared memfd" \
+		/out/vprobed.log
+	! is_attached b || return 1
+	vm_kill b
+}
+
+@test "what was detached by hand stays so, until it is attached by hand" {
+	vprobe detach a
+	out=$(register a)
+	echo "$out"
+	grep 'kept until the VM is attached.*somebody has detached it' <<<"$out"
+	! is_attached a || return 1
+	vprobe attach "$(vm_pid a)" --stray fault
+	# What was kept is good enough.
+	wait_until 60 vprobe_ready a
+	a_is_well
+}
+
+@test "vprobed is killed and started again: VMs stay as they were" {
+	vprobe reclaim a all
+	before=$(vprobe --json stat a |
+		jq -c '[.id, .state, .memory, .watches, .helper]')
+	vprobed_kill
+	start
+	# It has looked around when it can hear guests again.
+	wait_until 60 register a
+	after=$(vprobe --json stat a | jq .id)
+	[ "$after" = "$(jq '.[0]' <<<"$before")" ]
+	a_is_well
+}
+
+@test "a helper that fails puts its VM in quarantine, and nobody else" {
+	vm_boot b mem=512M
+	wait_until 60 vprobe_ready b
+	bad_helper b angry
+	GUEST_TIMEOUT=300 guest_run a 'memhog -m 300 -n 3' >/run/hog.log 3>&- &
+	hog=$!
+	ask_until_quarantined b
+	[[ $(vstat b quarantine) = *'its helper fails'* ]]
+	no_trace b
+	grep "guest $(vm_cid b): quarantine: VM $(vstat b id)" /out/vprobed.log
+	vprobe ls | grep ' b .* quarantined '
+	socat -u UNIX-CONNECT:/run/vprobed-metrics - |
+		grep 'vprobe_quarantined{.*name="b"} 1'
+	wait $hog
+	a_is_well
+	works b
+}
+
+@test "one in quarantine gets no helper, whoever asks" {
+	refused_with 1 'is in quarantine.*vprobe release' vprobe reclaim b all
+	run register b
+	echo "$output"
+	[ "$status" != 0 ]
+	[[ $output = *'is in quarantine'* ]]
+	refused_with 1 'is in quarantine' bad_helper b stuck
+	is_quarantined b
+}
+
+@test "a quarantine outlives vprobed" {
+	why=$(vstat b quarantine)
+	vprobed_kill
+	start
+	is_quarantined b
+	[ "$(vstat b quarantine)" = "$why" ]
+	a_is_well
+}
+
+@test "released, it may register again" {
+	vprobe release b
+	[ "$(vstat b state)" = no-helper ]
+	refused_with 1 'not in quarantine' vprobe release b
+	wait_until 60 register b
+	vprobe_ready b
+	taken=$(reclaim_quiet b)
+	[ "$taken" -ge $((200 << 20)) ]
+	works b
+}
+
+@test "a helper that reports what cannot be" {
+	bad_helper b free $(((256 << 20) + 4096)) 64 9 $((128 << 20))
+	ask_until_quarantined b
+	[[ $(vstat b quarantine) = *'reports blocks that cannot be'* ]]
+	no_trace b
+	a_is_well
+}
+
+@test "a quarantine ends with the attachment" {
+	vprobe detach b
+	vprobe attach "$(vm_pid b)"
+	[ "$(vstat b quarantine)" = '' ]
+	wait_until 60 register b
+	vprobe_ready b
+}
+
+@test "an operator does the same by hand, with memory taken" {
+	vprobe reclaim b all
+	[ "$(vstat b memory.holes)" -gt 20 ]
+	vprobe quarantine b --why 'I do not like it'
+	is_quarantined b
+	[ "$(vstat b quarantine)" = 'I do not like it' ]
+	no_trace b
+	works b
+	vprobe release b
+	wait_until 60 register b
+	vprobe_ready b
+}
+
+@test "a helper that is too slow" {
+	# For somebody who has no time at all: the honest one of `a', too.
+	vprobe detach a
+	vprobed_stop
+	echo 'quarantine-run-ms = 1' >> $CONF
+	start
+	bad_helper b slow
+	ask_until_quarantined b
+	[[ $(vstat b quarantine) = *'a run of its helper takes'* ]]
+	works b
+}
+
+@test "clean logs, zero IOMMU faults" {
+	vprobe detach all
+	for guest in a b; do
+		works $guest
+		guest_log_clean $guest
+		vm_stop $guest
+	done
+	[ "$(iommu_faults)" = 0 ]
+	host_log_clean
+}
