@@ -24,6 +24,7 @@ help:
 	@echo 'make shell           a shell on the testbed'"'"'s host (F=debug: debug kernel)'
 	@echo 'make all             build only'
 	@echo 'make install         copy what was built to DESTDIR (default: /)'
+	@echo 'make uninstall       remove it again; a changed configuration stays'
 	@echo 'make clean           remove build/'
 	@echo 'make clean-cache     remove the build root, kernels and images, too'
 	@echo
@@ -98,6 +99,18 @@ install:
 	[ -e $(DESTDIR)/etc/vprobe/vprobed.conf ] || \
 		cp -a build/dist/etc $(DESTDIR)
 
+# What install copied, by the list of what was built. A configuration that was
+# changed stays.
+uninstall: DEST = $(abspath $(DESTDIR))
+uninstall:
+	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
+	@cd build/dist && find usr ! -type d -printf '$(DEST)/%p\0' | xargs -0 rm -fv
+	@cd build/dist && find etc -type f -exec sh -c \
+		'! cmp -s "$$1" "$(DEST)/$$1" || rm -v "$(DEST)/$$1"' - {} \;
+	@cd build/dist && find . -depth -type d -path '*vprobe*' \
+		-printf '$(DEST)/%P\0' | \
+		xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null || :
+
 clean:
 	rm -rf build
 
@@ -105,4 +118,4 @@ clean-cache: clean
 	@$(BED)/clean-cache
 
 .PHONY: help all setup vmlinux $(folders) fresh-conf guest-image host-tools images check check-debug \
-	check-selftests demo lint shell install clean clean-cache
+	check-selftests demo lint shell install uninstall clean clean-cache
