@@ -67,7 +67,7 @@ attach_fails() {
 		fail_at $point 100
 		guest_run a /vprobe-inject
 		[ "$(vstat a state)" = ready ]
-		[ "$(vstat a fills.waits)" -gt 0 ]
+		was_hit $point
 		all_is_well
 	done
 }

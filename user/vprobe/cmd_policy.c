@@ -24,8 +24,10 @@ static void add_knob(struct args *a, char *arg, struct argp_state *state)
 {
 	char *equals = strchr(arg, '=');
 
-	if (!equals || equals == arg)
+	if (!equals || equals == arg) {
 		argp_error(state, "\"%s\" is no KEY=VALUE", arg);
+		return;
+	}
 	*equals = 0;
 	json_object_object_add(a->knobs, arg,
 			       json_object_new_string(equals + 1));

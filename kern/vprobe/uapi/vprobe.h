@@ -223,7 +223,7 @@ struct vprobe_stat {
 	__u64 fills_vcpu;	/* ... inside a vCPU's fault */
 	__u64 fills_read;	/* ... because of a mere read of a hole */
 	__u64 fills_undo;	/* ... because a punch was abandoned */
-	__u64 fill_waits;	/* fills that had to wait for memory */
+	__u64 fill_waits;	/* fills that somebody waited for, for want of memory */
 	__u64 fill_timeouts;
 	__u64 failsafes;	/* all holes filled: the guest kernel is gone */
 	__u64 repopulated;	/* holes that somebody else put a page into */
