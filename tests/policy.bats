@@ -205,22 +205,30 @@ ended_is() {
 		jq '.. | objects | .ended? // empty')" = "$1" ]
 }
 
-# ends MODE END COMMAND...: of the evil policy with that mode, after the command
-ends() {
-	vprobe policy load $EVIL mode="$1"
+# What the newest evil policy knows outlives it.
+pin_evil() {
+	rm -f /sys/fs/bpf/evil-bss
 	bpftool map pin id "$(bpftool -j map show |
 		jq 'map(select(.name == "evil.bss")) | max_by(.id).id')" \
 		/sys/fs/bpf/evil-bss
-	"${@:3}"
-	wait_until 30 ended_is "$2"
-	rm /sys/fs/bpf/evil-bss
 }
 
-@test "exit() is told why: unregistered, replaced, evicted" {
-	ends 0 1 vprobe policy unload
-	ends 0 2 vprobe policy load simple
-	ends 2 3 true
+@test "exit() is told why: unregistered, evicted, replaced" {
+	vprobe policy load $EVIL
+	pin_evil
 	vprobe policy unload
+	wait_until 30 ended_is 1
+	vprobe policy load $EVIL mode=2
+	pin_evil
+	wait_until 30 ended_is 3
+	vprobe policy unload
+	ended_is 3
+	hold swap $TOOLS/policyswap $EVIL $POLICIES/simple.bpf.o
+	wait_until 30 policy_is evil
+	pin_evil
+	release swap
+	ended_is 2
+	wait_until 30 policy_is '(built-in)'
 }
 
 @test "the most malicious policy costs time, and nothing else" {

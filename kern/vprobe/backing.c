@@ -353,11 +353,13 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 		return -EBUSY;
 
 	if (is_hugetlb(blk)) {
+		bool present = vprobe_backing_present(blk);
+
 		/* Unmaps by itself, under locks that we may not hold here. */
 		r = visit_folios(blk, check_folio);
 		if (!r)
 			r = punch(blk);
-		if (!r)
+		if (!r && present)
 			atomic64_add(vprobe_blk_pages(blk), &freed_pages[true]);
 		return r;
 	}
@@ -403,12 +405,18 @@ static int populate(struct vprobe_blk *blk)
 /* The reserve is for this, and not for cgroups or mounts at their limits. */
 static bool host_is_short(void)
 {
-	struct page *page = alloc_page(GFP_HIGHUSER | __GFP_NORETRY |
-				       __GFP_NOWARN);
+	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN | __GFP_THISNODE;
+	struct page *page;
+	int node;
 
-	if (page)
+	/* Which node it has to be is up to the file's memory policy. */
+	for_each_node_state(node, N_MEMORY) {
+		page = alloc_pages_node(node, gfp, 0);
+		if (!page)
+			return true;
 		__free_page(page);
-	return !page;
+	}
+	return false;
 }
 
 /* 4 KiB pages that came free, ever: of hugetlbfs, to its pool, or all others. */
@@ -461,6 +469,8 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
+	/* What is left for emergencies is not for guests. */
+	unsigned int emergency = current->flags & PF_MEMALLOC;
 	struct mem_cgroup *memcg, *old;
 	unsigned int pin;
 	int r;
@@ -468,6 +478,7 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	if (vprobe_should_fail(VPROBE_P_POPULATE))
 		return -ENOMEM;
 
+	current->flags &= ~PF_MEMALLOC;
 	memcg = get_mem_cgroup_from_mm(vm->mm);
 	old = set_active_memcg(memcg);
 	/* What devices will pin has to be where it can stay. */
@@ -478,6 +489,7 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	memalloc_pin_restore(pin);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
+	current->flags |= emergency;
 
 	/* No huge page, no space in a size-limited mount: it can only be freed */
 	return r ? -ENOMEM : 0;

@@ -238,8 +238,9 @@ bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 {
 	unsigned long since = READ_ONCE(blk->wait_since);
 
-	if (!since || time_before(jiffies, since +
-				  msecs_to_jiffies(vm->fill_timeout_ms)))
+	/* Somebody else may have filled it since. */
+	if (!since || READ_ONCE(blk->state) == VPROBE_GONE ||
+	    time_before(jiffies, since + msecs_to_jiffies(vm->fill_timeout_ms)))
 		return false;
 	stop_vm(vm, blk->gfn, r);
 	/* If it is continued, it gets the whole time again. */

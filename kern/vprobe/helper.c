@@ -29,7 +29,6 @@ struct vprobe_run {
 	struct vprobe_report *reports;
 	unsigned int nr_reports;
 	unsigned int nr_windows;
-	struct folio *windows[VPROBE_WINDOWS_MAX];
 };
 
 static DEFINE_HASHTABLE(runs, 6);
@@ -62,7 +61,7 @@ static void run_end(struct vprobe_run *run)
 	hash_del_rcu(&run->node);
 	spin_unlock(&runs_lock);
 	while (run->nr_windows)
-		folio_put(run->windows[--run->nr_windows]);
+		folio_put(run->vm->windows[--run->nr_windows]);
 }
 
 __bpf_kfunc_start_defs();
@@ -116,7 +115,7 @@ __bpf_kfunc const u8 *vprobe_window(u64 gpa, const u32 rdonly_buf_size)
 	folio = vprobe_backing_folio(run->vm->backings, gpa_to_gfn(gpa), &addr);
 	if (!folio)
 		return NULL;
-	run->windows[run->nr_windows++] = folio;
+	run->vm->windows[run->nr_windows++] = folio;
 	return addr + offset_in_page(gpa);
 }
 
@@ -229,7 +228,7 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 
 	lockdep_assert_held(&vm->pass_lock);
 
-	run = kvzalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
+	run = kzalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
 	if (!run)
 		return -ENOMEM;
 	run->vm = vm;
@@ -245,7 +244,7 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	run_end(run);
 	*nr = run->nr_reports;
 	/* Another task may be looking at the node. */
-	kvfree_rcu(run, rcu);
+	kfree_rcu(run, rcu);
 
 	*next = gpa_to_gfn(ctx.next);
 	if (ret || ctx.next > ctx.end || offset_in_page(ctx.next) ||

@@ -30,9 +30,10 @@
 #define SQUEEZE_PAUSE	(2 * HZ)
 /* Less than this part of the host's memory is nearly none. */
 #define SQUEEZE_EARLY	64
-/* How long the OOM killer waits, and how often within 10 s. */
+/* How long the OOM killer waits, and how often and how long within 10 s. */
 #define SQUEEZE_OOM_MS	1000
 #define SQUEEZE_OOM_MAX	64
+#define SQUEEZE_OOM_ALL_MS	3000
 
 static struct squeeze {
 	struct work_struct work;
@@ -45,6 +46,7 @@ static struct squeeze {
 	int served;		/* all that asked until then */
 	/* oom_lock: */
 	unsigned long oom_since;
+	unsigned long oom_spent;
 	unsigned int oom_nr;
 } squeeze;
 
@@ -60,35 +62,56 @@ static bool nearly_none(void)
 	return si_mem_available() < totalram_pages() / SQUEEZE_EARLY;
 }
 
-/* Bytes that came free. */
-static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want)
+/*
+ * Passes until enough came free: what they take may have been empty already.
+ * Context: pass_lock. Returns false if there is no more.
+ */
+static bool squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want)
 {
-	struct vprobe_reclaim arg = { .target = want };
+	unsigned long end = (jiffies + msecs_to_jiffies(SQUEEZE_MS)) | 1;
+	u64 before = vprobe_freed_pages(hugetlb);
+	struct vprobe_reclaim arg;
+	int r;
+
+	do {
+		arg = (struct vprobe_reclaim) { .target = want };
+		r = vprobe_reclaim_locked(vm, &arg, end);
+		if ((vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT >= want)
+			return true;
+	} while (!r && arg.taken && time_before(jiffies, end));
+	return r || !time_before(jiffies, end);
+}
+
+/* Bytes that came free; @skipped: it was not asked, and may have some. */
+static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want,
+		      bool *skipped)
+{
 	u64 before = vprobe_freed_pages(hugetlb), freed;
 	unsigned int noreclaim;
 	int tries = SQUEEZE_TRIES;
-	bool locked;
+	bool locked, more = true;
 
-	if (time_before(jiffies, READ_ONCE(vm->has_nothing)))
+	if (time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb])))
 		return 0;
 	/* A pass that somebody else runs ends for it. */
 	atomic_inc(&vm->waiters);
 	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
 		msleep(20);
 	atomic_dec(&vm->waiters);
-	if (!locked)
+	if (!locked) {
+		*skipped = true;
 		return 0;
+	}
 	if (vprobe_backing_has(vm, hugetlb)) {
 		/* It is there for want of memory: use the last. */
 		noreclaim = memalloc_noreclaim_save();
-		vprobe_reclaim_locked(vm, &arg, (jiffies +
-				      msecs_to_jiffies(SQUEEZE_MS)) | 1);
+		more = squeeze_locked(vm, hugetlb, want);
 		memalloc_noreclaim_restore(noreclaim);
 	}
 	mutex_unlock(&vm->pass_lock);
 	freed = (vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT;
-	if (!freed)
-		WRITE_ONCE(vm->has_nothing, jiffies + HZ);
+	if (!freed && !more)
+		WRITE_ONCE(vm->has_nothing[hugetlb], jiffies + HZ);
 	return freed;
 }
 
@@ -106,8 +129,9 @@ static void squeeze_work(struct work_struct *work)
 {
 	int asked = atomic_read(&squeeze.asked), kind;
 	unsigned int left = vprobe_nr_vms();
+	u64 want[2], except, freed;
 	struct vprobe_vm *vm;
-	u64 want[2], except;
+	bool nothing;
 
 	spin_lock(&squeeze.lock);
 	memcpy(want, squeeze.want, sizeof(want));
@@ -115,18 +139,24 @@ static void squeeze_work(struct work_struct *work)
 	except = squeeze.except;
 	spin_unlock(&squeeze.lock);
 
+	nothing = want[0] && !except;
 	while (left-- && (want[0] || want[1])) {
 		vm = next_vm();
 		if (!vm)
 			break;
 		for (kind = 0; kind < 2 && vm->id != except; kind++) {
-			if (want[kind])
-				want[kind] -= min(want[kind],
-						  squeeze_vm(vm, kind, want[kind]));
+			bool skipped = false;
+
+			if (!want[kind])
+				continue;
+			freed = squeeze_vm(vm, kind, want[kind], &skipped);
+			want[kind] -= min(want[kind], freed);
+			if (!kind && (freed || skipped))
+				nothing = false;
 		}
 		vprobe_vm_put(vm);
 	}
-	if (want[0])
+	if (nothing)
 		WRITE_ONCE(squeeze.pause, jiffies + SQUEEZE_PAUSE);
 	WRITE_ONCE(squeeze.served, asked);
 }
@@ -182,9 +212,11 @@ static bool may_hold_off(void)
 {
 	if (time_after(jiffies, squeeze.oom_since + 10 * HZ)) {
 		squeeze.oom_since = jiffies;
+		squeeze.oom_spent = 0;
 		squeeze.oom_nr = 0;
 	}
-	return squeeze.oom_nr++ < SQUEEZE_OOM_MAX;
+	return squeeze.oom_nr++ < SQUEEZE_OOM_MAX &&
+	       squeeze.oom_spent < msecs_to_jiffies(SQUEEZE_OOM_ALL_MS);
 }
 
 /*
@@ -196,7 +228,8 @@ static bool may_hold_off(void)
 static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
 			   void *arg)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(SQUEEZE_OOM_MS);
+	unsigned long start = jiffies;
+	unsigned long end = start + msecs_to_jiffies(SQUEEZE_OOM_MS);
 	u64 before = vprobe_freed_pages(false);
 	unsigned long *freed = arg, got;
 	int mine;
@@ -213,6 +246,7 @@ static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
 		got = vprobe_freed_pages(false) - before;
 	} while (got < squeeze_min() >> PAGE_SHIFT && time_before(jiffies, end) &&
 		 READ_ONCE(squeeze.served) - mine < 0);
+	squeeze.oom_spent += jiffies - start;
 	*freed += got;
 	return NOTIFY_OK;
 }

@@ -74,6 +74,7 @@ static void vm_free(struct vprobe_vm *vm)
 	vprobe_backings_put(vm->backings);
 	kvfree(vm->reports);
 	kvfree(vm->again);
+	kfree(vm->windows);
 	xa_destroy(&vm->was_fired);
 	WARN_ON(!xa_empty(&vm->blocks) || !xa_empty(&vm->watches));
 	if (vm->mm)
@@ -380,7 +381,9 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 			       GFP_KERNEL_ACCOUNT);
 	vm->again = kvcalloc(VPROBE_REPORTS_MAX, sizeof(*vm->again),
 			     GFP_KERNEL_ACCOUNT);
-	if (!vm->reports || !vm->again) {
+	vm->windows = kcalloc(VPROBE_WINDOWS_MAX, sizeof(*vm->windows),
+			      GFP_KERNEL_ACCOUNT);
+	if (!vm->reports || !vm->again || !vm->windows) {
 		vm_free(vm);
 		return NULL;
 	}

@@ -158,6 +158,7 @@ struct vprobe_vm {
 	/* pass_lock; VPROBE_REPORTS_MAX each */
 	struct vprobe_report *reports;
 	struct vprobe_report *again;
+	struct folio **windows;		/* VPROBE_WINDOWS_MAX, of a helper's run */
 	bool detached;			/* pass_lock */
 	/* Not empty: no helper. Written with pass_lock and lock, read with one. */
 	char quarantine_why[VPROBE_WHY_LEN];
@@ -190,7 +191,7 @@ struct vprobe_vm {
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* a fill hit its limit */
 	unsigned long squeezed;		/* jiffies when others were asked last */
-	unsigned long has_nothing;	/* jiffies until which it is not asked */
+	unsigned long has_nothing[2];	/* jiffies until which it is not asked */
 	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
 
 	atomic64_t counter[__VPROBE_C_MAX];

@@ -74,6 +74,9 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	case VPROBE_RECLAIMING:
 	case VPROBE_FILLING:
 		want(vm, blk);
+		/* The clock of a fill goes on while somebody else tries. */
+		if (READ_ONCE(blk->wait_since))
+			WRITE_ONCE(blk->wait_last, jiffies);
 		vprobe_blk_wait(vm, blk, state);
 		return OUTCOME_AGAIN;
 	case VPROBE_GONE:

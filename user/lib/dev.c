@@ -256,12 +256,20 @@ int vprobe_dev_stat_all(int dev, struct vprobe_stat **stats, size_t *nr,
 			"cannot read the counters of all VMs: out of memory");
 	}
 	*nr = 0;
-	for (i = 0; ids && i < n; i++)
-		if (!vprobe_dev_stat(dev, ids[i], &buf[*nr], NULL))
+	for (i = 0; ids && i < n; i++) {
+		ret = vprobe_dev_stat(dev, ids[i], &buf[*nr], err);
+		if (!ret)
 			++*nr;
+		else if (ret != -ENOENT)
+			break;
+		ret = 0;
+	}
 	free(ids);
-	*stats = buf;
-	return 0;
+	if (ret)
+		free(buf);
+	else
+		*stats = buf;
+	return ret;
 }
 
 int vprobe_dev_map(int dev, uint64_t id, unsigned int flags,

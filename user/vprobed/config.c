@@ -222,7 +222,7 @@ int config_read(FILE *f, const char *name, struct options *opt, char *why,
 			ret = read_line(&r, line);
 	}
 	free(line);
-	if (!ret && ferror(f)) {
+	if (!ret && !feof(f)) {
 		ret = -EIO;
 		snprintf(why, size, "cannot read %s: %s", name,
 			 strerror(errno));

@@ -28,7 +28,9 @@ static struct job *job_new(struct core *c, enum job_type type, uint32_t cid)
 {
 	struct job *job, **tail;
 
-	if (c->nr_jobs >= CORE_MAX_JOBS)
+	/* There is one of the others per VM at most; guests cannot keep them out. */
+	if (c->nr_jobs >= CORE_MAX_JOBS &&
+	    (type == JOB_REGISTER || type == JOB_GOODBYE))
 		return NULL;
 	job = calloc(1, sizeof(*job));
 	if (!job)
@@ -141,16 +143,17 @@ void job_work(struct job *job)
 
 /* VMs */
 
-/* How many live VMs have this context id; @vm is one of them. */
-static unsigned int find_vm(struct core *c, uint32_t cid,
-			    struct vprobe_stat *vm)
+/* How many live VMs have this context id, or an errno; @vm is one of them. */
+static int find_vm(struct core *c, uint32_t cid,
+		   struct vprobe_stat *vm)
 {
 	struct vprobe_stat *vms = NULL;
-	unsigned int found = 0;
 	size_t nr = 0, i;
+	int ret, found = 0;
 
-	if (c->ops->list(c->ctx, &vms, &nr))
-		return 0;
+	ret = c->ops->list(c->ctx, &vms, &nr);
+	if (ret)
+		return ret;
 	for (i = 0; i < nr; i++) {
 		if (vms[i].cid == cid && vms[i].state != VPROBE_VM_DYING) {
 			*vm = vms[i];
@@ -163,12 +166,14 @@ static unsigned int find_vm(struct core *c, uint32_t cid,
 
 static bool find_one_vm(struct job *job, struct vprobe_stat *vm, bool *none)
 {
-	unsigned int n = find_vm(job->core, job->cid, vm);
+	int n = find_vm(job->core, job->cid, vm);
 
 	*none = !n;
+	if (n < 0)
+		say(job, n, "cannot look at the attached VMs: %s", strerror(-n));
 	if (n > 1)
 		say(job, -EEXIST,
-		    "%u attached VMs have the vsock context id %u; detach all but one, or attach them with the right --cid",
+		    "%d attached VMs have the vsock context id %u; detach all but one, or attach them with the right --cid",
 		    n, job->cid);
 	return n == 1;
 }
@@ -194,6 +199,10 @@ static bool own_by_vm(struct job *job, const struct vprobe_stat *vm)
 	job->vm_id = vm->id;
 	if (!vm->pid)
 		return true;	/* not even the operator knows */
+	if (job->owner == -EEXIST) {
+		say(job, -EEXIST, "%s", job->owner_text);
+		return false;
+	}
 	if (job->owner > 0 && job->owner != (pid_t)vm->pid) {
 		say(job, -EEXIST,
 		    "VM %llu was attached with the vsock context id %u, which belongs to process %d; attach it with the right --cid",
@@ -398,11 +407,17 @@ static bool has_predecessor(const struct job *job)
 	return false;
 }
 
+/* A quarantine waits for nobody: the module puts it in order with the others. */
 static struct job *next_job(struct core *c)
 {
 	struct job *job;
 
 	for (job = c->jobs; job; job = job->next) {
+		if (job->phase == PHASE_QUEUED && job->type == JOB_QUARANTINE)
+			return job;
+	}
+	for (job = c->jobs; job && c->nr_running < CORE_MAX_WORKERS;
+	     job = job->next) {
 		if (job->phase == PHASE_QUEUED && !has_predecessor(job))
 			return job;
 	}
@@ -413,7 +428,7 @@ static void kick(struct core *c)
 {
 	struct job *job;
 
-	while (c->nr_running < CORE_MAX_WORKERS && (job = next_job(c))) {
+	while ((job = next_job(c))) {
 		switch (job->type) {
 		case JOB_REGISTER:
 			job_start(job, PHASE_LOAD);
@@ -482,12 +497,14 @@ void core_request(struct core *c, uint32_t talker,
 	enum job_type type = req->type == VPD_REGISTER ? JOB_REGISTER :
 							 JOB_GOODBYE;
 	size_t len = sizeof(*req) + req->layout_len + 8UL * req->insn_cnt;
+	struct limit *limit = type == JOB_REGISTER ? &c->limit : &c->goodbyes;
 	struct job *job;
 
-	if (type == JOB_REGISTER &&
-	    !limit_take(&c->limit, req->cid, now_ns)) {
+	if (!limit_take(limit, req->cid, now_ns)) {
 		c->ops->reply(c->ctx, talker, req->cookie, EAGAIN,
-			      "this guest registers too often; try again later");
+			      type == JOB_REGISTER ?
+			      "this guest registers too often; try again later" :
+			      "this guest says goodbye too often; try again later");
 		return;
 	}
 	job = job_new(c, type, req->cid);

@@ -133,7 +133,8 @@ struct core {
 	bool attach;
 	struct store store;
 	struct seen seen;
-	struct limit limit;
+	struct limit limit;	/* of registrations */
+	struct limit goodbyes;
 	struct job *jobs;
 	unsigned int nr_jobs;
 	unsigned int nr_running;
