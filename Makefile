@@ -15,7 +15,8 @@ folders	:= bpf guest user
 
 help:
 	@echo 'make demo            build all, boot, show a guest give memory back'
-	@echo 'make check           build all, run all tests'
+	@echo 'make check           build all, run the tests'
+	@echo 'make check LONG=1    and those that take long'
 	@echo 'make check T=NAME    only tests/NAME.bats (several: T="a b")'
 	@echo 'make check-debug     the same on a kernel with lockdep, KASAN, kmemleak'
 	@echo 'make check-selftests the kernel'"'"'s KVM and IOMMUFD selftests, patched'
@@ -72,10 +73,10 @@ images: setup
 	@$(BED)/l2guests >/dev/null
 
 check: all images
-	@tests/run -u $(T)
+	@tests/run -u $(if $(LONG),-l) $(T)
 
 check-debug: all modules-debug images
-	@tests/run -f debug $(T)
+	@tests/run -f debug $(if $(LONG),-l) $(T)
 
 check-selftests: all modules-selftest images
 	@tests/selftests

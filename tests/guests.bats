@@ -3,6 +3,7 @@
 # Each guest kernel and each kind of guest RAM, from end to end: memory is
 # taken, comes back, and the NVMe reads into it by DMA.
 # takes: 220
+# long
 
 load lib/vm.bash
 load lib/host.bash

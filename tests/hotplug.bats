@@ -3,6 +3,7 @@
 # Devices and IOASes that come, and go, while there are holes: they see them as
 # holes, and what the devices read is right all the same (I1, I3).
 # takes: 250
+# long
 
 load lib/vm.bash
 load lib/host.bash

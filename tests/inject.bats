@@ -2,6 +2,7 @@
 #
 # Steps of attach, registration and reclaim that fail, once each.
 # takes: 330
+# long
 
 load lib/vm.bash
 load lib/host.bash

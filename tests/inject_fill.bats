@@ -3,6 +3,7 @@
 # Steps of undo, fill, detach and reset that fail, once each; and, on the debug
 # kernel, any allocation at all.
 # takes: 300
+# long
 
 load lib/vm.bash
 load lib/host.bash

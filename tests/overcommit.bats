@@ -3,6 +3,7 @@
 # Three guests of 2 GiB with passthrough on a host of 4 GiB, and what they do to
 # each other: policies are swapped, vprobed is killed, memory runs out.
 # takes: 400
+# long
 
 load lib/vm.bash
 load lib/host.bash

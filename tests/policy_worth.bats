@@ -2,6 +2,7 @@
 #
 # What the policies that come along are worth: counts, not times.
 # takes: 200
+# long
 
 load lib/vm.bash
 load lib/host.bash
