@@ -52,7 +52,8 @@ bursts() {
 	bursts simple interval_ms=1000
 	simple_fills=$fills simple_held=$held
 	bursts headroom interval_ms=1000
-	[ "$simple_fills" -gt 20 ]
+	# One burst in two at least met a guest with nothing at hand.
+	[ "$simple_fills" -ge 8 ]
 	[ $((fills * 3)) -lt "$simple_fills" ]
 	[ $((held * 100)) -le $((simple_held * 115)) ]
 	guest_log_clean a
