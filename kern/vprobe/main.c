@@ -99,7 +99,8 @@ union vprobe_arg {
  * The size of each call's structure in version 1, which is still the size that
  * we know; a caller's may not be smaller.
  */
-#define CALL(name, type) [_IOC_NR(VPROBE_IOC_##name)] = sizeof(struct type)
+#define CALL(name, type)						\
+	[_IOC_NR(VPROBE_IOC_##name)] = sizeof(struct type)
 
 static const u16 sizes[] = {
 	CALL(INFO, vprobe_info),

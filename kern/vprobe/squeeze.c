@@ -37,7 +37,7 @@
 
 static struct squeeze {
 	struct work_struct work;
-	spinlock_t lock;
+	spinlock_t lock;	/* who wants what */
 	u64 want[2];		/* lock; bytes, of 4 KiB pages and of hugetlb */
 	u64 except;		/* lock; the VM that is spared, or 0 */
 	unsigned long last;	/* the work's: id of the VM asked last */
