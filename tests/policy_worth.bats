@@ -59,30 +59,44 @@ bursts() {
 	guest_log_clean a
 }
 
-@test "fair: of one busy and two idle VMs the idle ones give 90 %" {
+given_by() { vstat "$1" memory.taken_bytes; }
+
+# Guest a is busy, b and c are idle; the host wants 400 MiB. True if b and c gave
+# 90 % of what was given.
+idle_ones_give() {
+	local vm n total have high hog given=0
+	local -A before
+
 	for vm in a b c; do
-		vprobe_vm $vm mem=640M nvme=1
+		vprobe fill $vm all || return
+		before[$vm]=$(given_by $vm)
 	done
 	guest_run a 'memhog -m 400 -s 50' >/run/hog 3>&- & hog=$!
 	sleep 5
-	# Enough to want 400 MiB.
 	total=$(vprobe --json top -n 1 | jq .host_total_bytes)
 	have=$(mem_available)
 	high=$(((have + (400 << 20)) * 100 / total))
 	echo "$have of $total bytes are available, $high % shall be"
 	vprobe policy load fair low_percent=$((high - 1)) high_percent=$high \
-		busy_ms=200 calm_ms=200
+		busy_ms=200 calm_ms=200 || return
 	sleep 30
 	vprobe policy unload
-	given=0
 	for vm in a b c; do
-		n=$(vstat $vm memory.taken_bytes)
+		n=$(($(given_by $vm) - before[$vm]))
 		echo "$vm gave $((n >> 20)) MiB"
 		given=$((given + n))
 	done
-	[ $given -ge $((300 << 20)) ]
-	[ $(($(vstat a memory.taken_bytes) * 10)) -le $given ]
-	wait $hog
+	n=$(($(given_by a) - before[a]))
+	wait $hog || return
+	[ $given -ge $((300 << 20)) ] && [ $((n * 10)) -le $given ]
+}
+
+@test "fair: of one busy and two idle VMs the idle ones give 90 %" {
+	for vm in a b c; do
+		vprobe_vm $vm mem=640M nvme=1
+	done
+	# On a machine that is busy with something else guest a is not busy.
+	idle_ones_give || idle_ones_give
 	cat /run/hog
 	host_log_clean
 }
