@@ -158,7 +158,7 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 }
 
 @test "a helper that reports used memory as free hurts its own guest only" {
-	GUEST_TIMEOUT=400 guest_run b 'memhog -m 256 -s 40' >/run/hog.log 3>&- &
+	GUEST_TIMEOUT=300 guest_run b 'memhog -m 256 -s 40' >/run/hog.log 3>&- &
 	hog=$!
 	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# Most of its memory, used or not.

@@ -200,25 +200,40 @@ vm__gone() {
 	return 1
 }
 
+# guest__output NAME BYTES: from stdin, which has no end if the guest dies now
+guest__output() {
+	[ "$2" != 0 ] || return 0
+	timeout "$(patience 60)" head -c "$2" && return
+	echo "testbed: guest $1 gave no answer to the end" >&2
+	return 124
+}
+
 # guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
 guest__ask() {
 	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
-	local limit end verb got status size quiet=0
+	local limit end line='' part verb got status size quiet=0
 
 	limit=$(patience "$3")
 	end=$((SECONDS + limit))
 	exec {rx}<>"$dir/ctl$port.out" {tx}<>"$dir/ctl$port.in"
 	printf 'run %s %s\n' $id "$(base64 -w0 <<<"$4")" >&"$tx"
 	while :; do
-		if read -r -t 1 verb got status size <&"$rx"; then
+		# A time-out in the middle of a line: read took what was there.
+		part=''
+		if IFS= read -r -t 1 part <&"$rx"; then
+			read -r verb got status size <<<"$line$part"
+			line=''
 			[ "$verb" = "done" ] || continue
 			if [ "$got" = $id ]; then
-				head -c "$size" <&"$rx"
+				guest__output "$1" "$size" <&"$rx" || status=$?
 				break
 			fi
 			# The answer to what somebody gave up waiting for.
-			head -c "$size" <&"$rx" >/dev/null
-		elif [ $SECONDS -ge $end ]; then
+			guest__output "$1" "$size" <&"$rx" >/dev/null || :
+			continue
+		fi
+		line+=$part
+		if [ $SECONDS -ge $end ]; then
 			echo "testbed: guest $1 gave no answer in $limit s" >&2
 			status=124
 			break
@@ -285,6 +300,7 @@ vm_qmp() {
 		'{execute: $c} + if $a then {arguments: $a} else {} end') ||
 		return
 	printf '%s\n' '{"execute":"qmp_capabilities"}' "$request" |
+		timeout "$(patience 60)" \
 		socat -t "$(patience 30)" - "UNIX-CONNECT:$VM_DIR/$1/qmp" |
 		jq -c 'select(.return or .error or has("return"))' |
 		sed -n 2p | jq -e 'if .error then error(.error.desc)
