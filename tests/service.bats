@@ -35,7 +35,7 @@ is_attached() { [ -n "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" 
 is_quarantined() { [ "$(vstat "$1" state)" = quarantined ]; }
 
 # What the guest's injector hears from the host.
-register() { guest_run "$1" /vprobe-inject 2>&1; }
+register() { guest_run "$1" "/vprobe-inject --timeout $(patience 100)" 2>&1; }
 
 # It is asked what it has to give, until something has been done about it.
 ask_until_quarantined() {
@@ -124,6 +124,7 @@ with_config() {
 }
 
 @test "a helper that fails puts its VM in quarantine, and nobody else" {
+	! vm_alive b || vm_kill b
 	vm_boot b mem=512M
 	wait_until 60 vprobe_ready b
 	bad_helper b angry
