@@ -23,8 +23,8 @@
 #define CONNECT_MS	5000
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	2000
-#define PORT_LAST	1023
 #define PORT_FIRST	512
+#define PORT_COUNT	512
 
 static int64_t now_ms(void)
 {
@@ -50,16 +50,20 @@ static int wait_fd(int fd, short events, int64_t deadline)
 	return n ? 0 : -ETIMEDOUT;
 }
 
+/*
+ * A port below 1024, and another one than the last run had: if that was killed, its
+ * connection may still be closing, and a late reset of it would hit this one.
+ */
 static int bind_low(int fd)
 {
 	struct sockaddr_vm sa = {
 		.svm_family = AF_VSOCK,
 		.svm_cid = VMADDR_CID_ANY,
 	};
-	unsigned int port;
+	unsigned int i;
 
-	for (port = PORT_LAST; port >= PORT_FIRST; port--) {
-		sa.svm_port = port;
+	for (i = 0; i < PORT_COUNT; i++) {
+		sa.svm_port = PORT_FIRST + (getpid() + i) % PORT_COUNT;
 		if (!bind(fd, (void *)&sa, sizeof(sa)))
 			return 0;
 		if (errno != EADDRINUSE)

@@ -35,7 +35,11 @@ is_attached() { [ -n "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" 
 is_quarantined() { [ "$(vstat "$1" state)" = quarantined ]; }
 
 # What the guest's injector hears from the host.
-register() { guest_run "$1" "/vprobe-inject --timeout $(patience 100)" 2>&1; }
+register() {
+	guest_run "$1" "/vprobe-inject --timeout $(patience 100)" 2>&1 |
+		tee /dev/stderr
+	return "${PIPESTATUS[0]}"
+}
 
 # It is asked what it has to give, until something has been done about it.
 ask_until_quarantined() {
