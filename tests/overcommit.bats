@@ -14,6 +14,7 @@ BUILTIN=/sys/module/vprobe/parameters/builtin_percent
 
 setup_file() {
 	host_log_clean
+	oom_kills > /run/oom-kills
 	# Only the policies that are loaded here take anything.
 	echo 0 > $BUILTIN
 	vprobed_start
@@ -25,8 +26,6 @@ teardown_file() {
 	vm_kill_all
 	vprobed_stop
 }
-
-oom_kills() { awk '/^oom_kill / { print $2 }' /proc/vmstat; }
 
 @test "without V-Probe the second guest does not start" {
 	overcommit_unsafe

@@ -331,14 +331,9 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 		}
 	}
 
-	r = vprobe_lock_pass(vm);
+	r = vprobe_lock_attached(vm, &arg->reason);
 	if (r)
 		goto out_free;
-	if (vm->detached) {
-		arg->reason = VPROBE_REASON_NO_VM;
-		r = -ENOENT;
-		goto out_unlock;
-	}
 	if (helper && vm->quarantine_why[0]) {
 		arg->reason = VPROBE_REASON_QUARANTINED;
 		r = -EPERM;
@@ -408,14 +403,9 @@ int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg)
 	    (on && (!arg->why[0] ||
 		    strnlen(arg->why, sizeof(arg->why)) == sizeof(arg->why))))
 		return -EINVAL;
-	r = vprobe_lock_pass(vm);
+	r = vprobe_lock_attached(vm, &arg->reason);
 	if (r)
 		return r;
-	if (vm->detached) {
-		arg->reason = VPROBE_REASON_NO_VM;
-		r = -ENOENT;
-		goto out_unlock;
-	}
 	set_quarantine(vm, on ? arg->why : "");
 	if (!on)
 		goto out_unlock;

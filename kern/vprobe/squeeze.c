@@ -42,7 +42,7 @@ static struct squeeze {
 	u64 except;		/* lock; the VM that is spared, or 0 */
 	unsigned long last;	/* the work's: id of the VM asked last */
 	unsigned long pause;	/* jiffies until which nobody has anything */
-	atomic_t asked;
+	int asked;		/* lock; how often */
 	int served;		/* all that asked until then */
 	/* oom_lock: */
 	unsigned long oom_since;
@@ -64,32 +64,34 @@ static bool nearly_none(void)
 
 /*
  * Passes until enough came free: what they take may have been empty already.
- * Context: pass_lock. Returns false if there is no more.
+ * Context: pass_lock. Returns bytes that came free.
  */
-static bool squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want)
+static u64 squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want)
 {
 	unsigned long end = (jiffies + msecs_to_jiffies(SQUEEZE_MS)) | 1;
-	u64 before = vprobe_freed_pages(hugetlb);
+	u64 before = vprobe_freed_pages(hugetlb), freed;
 	struct vprobe_reclaim arg;
 	int r;
 
 	do {
 		arg = (struct vprobe_reclaim) { .target = want };
 		r = vprobe_reclaim_locked(vm, &arg, end);
-		if ((vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT >= want)
-			return true;
-	} while (!r && arg.taken && time_before(jiffies, end));
-	return r || !time_before(jiffies, end);
+		freed = (vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT;
+	} while (!r && arg.taken && freed < want && time_before(jiffies, end));
+	/* A whole pass found none. */
+	if (!r && !freed && time_before(jiffies, end))
+		WRITE_ONCE(vm->has_nothing[hugetlb], jiffies + HZ);
+	return freed;
 }
 
 /* Bytes that came free; @skipped: it was not asked, and may have some. */
 static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want,
 		      bool *skipped)
 {
-	u64 before = vprobe_freed_pages(hugetlb), freed;
 	unsigned int noreclaim;
 	int tries = SQUEEZE_TRIES;
-	bool locked, more = true;
+	u64 freed = 0;
+	bool locked;
 
 	if (time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb])))
 		return 0;
@@ -105,13 +107,10 @@ static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want,
 	if (vprobe_backing_has(vm, hugetlb)) {
 		/* It is there for want of memory: use the last. */
 		noreclaim = memalloc_noreclaim_save();
-		more = squeeze_locked(vm, hugetlb, want);
+		freed = squeeze_locked(vm, hugetlb, want);
 		memalloc_noreclaim_restore(noreclaim);
 	}
 	mutex_unlock(&vm->pass_lock);
-	freed = (vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT;
-	if (!freed && !more)
-		WRITE_ONCE(vm->has_nothing[hugetlb], jiffies + HZ);
 	return freed;
 }
 
@@ -127,8 +126,8 @@ static struct vprobe_vm *next_vm(void)
 
 static void squeeze_work(struct work_struct *work)
 {
-	int asked = atomic_read(&squeeze.asked), kind;
 	unsigned int left = vprobe_nr_vms();
+	int asked, kind;
 	u64 want[2], except, freed;
 	struct vprobe_vm *vm;
 	bool nothing;
@@ -137,6 +136,7 @@ static void squeeze_work(struct work_struct *work)
 	memcpy(want, squeeze.want, sizeof(want));
 	memset(squeeze.want, 0, sizeof(squeeze.want));
 	except = squeeze.except;
+	asked = squeeze.asked;
 	spin_unlock(&squeeze.lock);
 
 	nothing = want[0] && !except;
@@ -161,17 +161,24 @@ static void squeeze_work(struct work_struct *work)
 	WRITE_ONCE(squeeze.served, asked);
 }
 
-/* What several ask for is asked for once; then nobody is spared. */
-static void squeeze_ask(u64 except, bool hugetlb, u64 bytes)
+/*
+ * What several ask for is asked for once; then nobody is spared. Returns what
+ * squeeze.served comes to when it has been done.
+ */
+static int squeeze_ask(u64 except, bool hugetlb, u64 bytes)
 {
+	int mine;
+
 	spin_lock(&squeeze.lock);
 	if ((squeeze.want[0] || squeeze.want[1]) && squeeze.except != except)
 		except = 0;
 	squeeze.except = except;
 	squeeze.want[hugetlb] = max3(squeeze.want[hugetlb], bytes,
 				     squeeze_min());
+	mine = ++squeeze.asked;
 	spin_unlock(&squeeze.lock);
 	queue_work(vprobe_wq, &squeeze.work);
+	return mine;
 }
 
 /**
@@ -237,10 +244,7 @@ static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
 	if (current_work() == &squeeze.work || !nearly_none() ||
 	    time_before(jiffies, READ_ONCE(squeeze.pause)) || !may_hold_off())
 		return NOTIFY_OK;
-	squeeze_ask(0, false, 0);
-	/* The work reads it before it looks what is wanted. */
-	mine = atomic_inc_return(&squeeze.asked);
-	queue_work(vprobe_wq, &squeeze.work);
+	mine = squeeze_ask(0, false, 0);
 	do {
 		schedule_timeout_uninterruptible(1);
 		got = vprobe_freed_pages(false) - before;

@@ -192,6 +192,18 @@ int vprobe_lock_pass(struct vprobe_vm *vm)
 	return r;
 }
 
+/* The same, if it is not detached: ENOENT with a reason, and no lock, if it is. */
+int vprobe_lock_attached(struct vprobe_vm *vm, u32 *reason)
+{
+	int r = vprobe_lock_pass(vm);
+
+	if (r || !vm->detached)
+		return r;
+	mutex_unlock(&vm->pass_lock);
+	*reason = VPROBE_REASON_NO_VM;
+	return -ENOENT;
+}
+
 /* Queue a work that holds a reference on the VM, and puts it at its end. */
 void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay)
@@ -212,14 +224,9 @@ static int vm_detach(struct vprobe_vm *vm, u32 *reason)
 {
 	int r;
 
-	r = vprobe_lock_pass(vm);
+	r = vprobe_lock_attached(vm, reason);
 	if (r)
 		return r;
-	if (vm->detached) {
-		*reason = VPROBE_REASON_NO_VM;
-		r = -ENOENT;
-		goto out_unlock;
-	}
 	r = vm_give_back(vm);
 	if (r) {
 		*reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :

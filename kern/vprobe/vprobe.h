@@ -239,6 +239,7 @@ unsigned int vprobe_vm_ids(u64 *ids, unsigned int room);
 unsigned int vprobe_nr_vms(void);
 u64 vprobe_generation(void);
 int vprobe_lock_pass(struct vprobe_vm *vm);
+int vprobe_lock_attached(struct vprobe_vm *vm, u32 *reason);
 void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay);
 extern wait_queue_head_t vprobe_generation_wq;

@@ -4,8 +4,9 @@
  * those come in as struct core_ops, so that a test can play kernel.
  *
  * One thread owns a struct core. What may take long (the verifier, the scan
- * for a VMM, attaching it, filling every hole) is a job's phase and runs in a worker, which
- * touches nothing but its job. Jobs of one guest run one after the other.
+ * for a VMM, attaching it, filling every hole) is a job's phase and runs in a
+ * worker, which touches nothing but its job. Jobs of one guest run one after the
+ * other, but for a quarantine, which waits for nobody.
  *
  * Whose a registration is (I8): the peer's vsock context id names a VM only as
  * long as that VM lives, so a registration is tied to the VMM *process* that
