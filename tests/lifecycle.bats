@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
-# After each: no pin, no watch, no hole, no leak, and the guest goes on.
-# takes: 260
+# After each: no pin, no watch, no hole, no leak, and the guest goes on. A VMM that
+# is killed at different moments: lifecycle_kill.bats.
+# takes: 190
 
 load lib/vm.bash
 load lib/host.bash
@@ -155,29 +156,6 @@ failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
 	vm_kill a
 	wait_until 60 nobody_attached
 }
-
-nobody_attached() { [ "$(vprobe --json ls | jq length)" = 0 ]; }
-
-# killed_after TENTHS: of a second into a fill, and hundredths into a reclaim
-killed_after() {
-	vprobe_vm k nvme=1 mem=512M smp=1
-	vprobe reclaim k all 3>&- & pid=$!
-	sleep "0.0$1"
-	vm_kill k
-	wait $pid || :
-	wait_until 60 nobody_attached
-	vprobe_vm k nvme=1 mem=512M smp=1
-	vprobe reclaim k all
-	GUEST_TIMEOUT=1 guest_run k 'memhog -m 300' 3>&- & pid=$!
-	sleep "0.$1"
-	vm_kill k
-	wait $pid || :
-	wait_until 60 nobody_attached
-}
-
-@test "kill -9 of QEMU as a reclaim and a fill begin" { killed_after 0; }
-@test "kill -9 of QEMU during a reclaim and a fill" { killed_after 2; }
-@test "kill -9 of QEMU later in a reclaim and a fill" { killed_after 4; }
 
 @test "all memory is back, and the module unloads" {
 	vprobed_kill

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Memory that somebody else has pinned is left alone (I4).
-# takes: 110
+# takes: 160
+# long
 
 load lib/vm.bash
 load lib/host.bash

@@ -3,7 +3,7 @@
 # What vprobed does by itself: its configuration file, VMs that it attaches as
 # their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
 # the time.
-# takes: 100
+# takes: 200
 
 load lib/vm.bash
 load lib/host.bash

@@ -18,6 +18,7 @@
 #	release_all		for teardown(): what a failed test did not release
 #	refused_with CODE PATTERN COMMAND...	it says no, in a sentence
 #	vprobe_gone		ends vprobed, unloads the module
+#	nobody_attached		no VM is
 #	bad_helper NAME ARGS...	give the VM a helper of host/mklie.c, which
 #				passes all checks and then does wrong
 #	works NAME		memory and NVMe of the guest are as they should
@@ -99,6 +100,8 @@ refused_with() {
 	printf '  %s\n' "$out"
 	return 1
 }
+
+nobody_attached() { [ "$(vprobe --json ls | jq length)" = 0 ]; }
 
 vprobe_gone() {
 	[ ! -e "$VPROBED_PID" ] || kill "$(cat "$VPROBED_PID")" || :
