@@ -139,7 +139,8 @@ eat() {
 	[ "$(oom_kills)" = "$(cat /run/oom-kills)" ]
 	taken=$(($(taken_from_both) - taken))
 	echo "$((taken >> 20)) MiB taken"
-	[ $taken -ge $((300 << 20)) ]
+	# The host finds some by itself: MemAvailable is an estimate.
+	[ $taken -ge $((200 << 20)) ]
 	rm /tmp/eaten
 }
 
