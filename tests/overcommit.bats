@@ -29,6 +29,7 @@ teardown_file() {
 
 @test "without V-Probe the second guest does not start" {
 	overcommit_unsafe
+	grep -i 'out of memory: killed process' /run/unsafe.log
 	oom_kills > /run/oom-kills
 }
 

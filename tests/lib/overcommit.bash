@@ -11,7 +11,7 @@
 #	overcommit_unsafe	start one and then another without V-Probe;
 #				succeeds if the second one could not be started.
 #				The kernel's complaint goes to /run/unsafe.log
-#	oom_kills		how many the OOM killer has killed
+#	oom_kills		how many the OOM killer has killed since then
 
 OVERCOMMIT_RAM=2G
 OVERCOMMIT_USE=1229
@@ -22,7 +22,7 @@ overcommit_fio="fio --name=nvme --filename=/dev/nvme0n1 --rw=randrw --bs=64k
 	--size=16m --direct=1 --ioengine=libaio --iodepth=8
 	--verify=crc32c --verify_fatal=1"
 
-oom_kills() { awk '/^oom_kill / { print $2 }' /proc/vmstat; }
+oom_kills() { dmesg | grep -ci 'out of memory: killed process' || :; }
 
 has_room() { [ "$(mem_available)" -ge $OVERCOMMIT_ROOM ]; }
 
