@@ -159,6 +159,6 @@ failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
 
 @test "all memory is back, and the module unloads" {
 	vprobed_kill
-	modprobe -r vprobe
+	vprobe_gone
 	modprobe vprobe
 }

@@ -48,6 +48,6 @@ killed_after() {
 
 @test "all memory is back, and the module unloads" {
 	vprobed_kill
-	modprobe -r vprobe
+	vprobe_gone
 	modprobe vprobe
 }
