@@ -11,6 +11,7 @@ load lib/tools.bash
 
 POLICIES=/usr/lib/vprobe/policies
 EVIL=/vprobe/build/bpf/tests/policies/evil.bpf.o
+FORGE=/vprobe/build/bpf/tests/policies/forge.bpf.o
 
 setup_file() {
 	host_log_clean
@@ -170,6 +171,16 @@ nothing_taken() {
 	refused_with 2 'show, load, set or unload' vprobe policy frobnicate
 	refused_with 2 'which policy' vprobe policy load
 	policy_is watermark
+}
+
+@test "a policy that hands over memory of its own is not loaded" {
+	for mode in 1 2 3; do
+		refused_with 1 'must point to scalar' \
+			vprobe policy load $FORGE mode=$mode
+	done
+	# It is not for any other reason.
+	vprobe policy load $FORGE
+	wait_until 30 policy_is forge
 }
 
 # evicted_for MODE TEXT: the built-in one takes over, and the reason stays

@@ -151,6 +151,7 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 
 static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 {
+	info->call = NULL;
 	info->id = vm->id;
 	info->now_ns = ktime_get_ns();
 	info->free_bytes = READ_ONCE(vm->free_bytes);
@@ -163,6 +164,14 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 	spin_unlock(&vm->lock);
 	/* A memslot may be on its way out; programs subtract one from the other. */
 	info->ram_bytes = max(READ_ONCE(vm->ram_bytes), info->hole_bytes);
+}
+
+static void describe_call(struct vprobe_policy_call *call,
+			  struct vprobe_policy *p)
+{
+	describe_vm(call->vm, &call->info);
+	call->info.call = call;
+	call->policy = p;
 }
 
 /**
@@ -223,8 +232,8 @@ static u64 decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 		decide_builtin(&host, d);
 		goto out;
 	}
-	describe_vm(vm, &call.info);
-	call.policy = p;
+	describe_call(&call, p);
+	d->call = &call;
 	start = ktime_get_ns();
 	r = p->ops->decide(&call.info, &host, d);
 	policy_account(p, start);
@@ -240,6 +249,7 @@ static u64 decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 			.again_ms = VPROBE_POLICY_AGAIN_MIN
 		};
 out:
+	d->call = NULL;
 	srcu_read_unlock(&policy_srcu, idx);
 	return id;
 }
@@ -284,8 +294,7 @@ int vprobe_policy_prefer(struct vprobe_vm *vm, u64 id,
 	if (id != (p ? p->id : 0)) {
 		r = VPROBE_PREFER_SPARE;
 	} else if (p && p->ops->prefer) {
-		describe_vm(vm, &call.info);
-		call.policy = p;
+		describe_call(&call, p);
 		start = ktime_get_ns();
 		r = p->ops->prefer(&call.info, &block);
 		policy_account(p, start);
@@ -322,8 +331,7 @@ void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 	idx = srcu_read_lock(&policy_srcu);
 	p = policy_of(vm);
 	if (p && p->ops->filled) {
-		describe_vm(vm, &call.info);
-		call.policy = p;
+		describe_call(&call, p);
 		start = ktime_get_ns();
 		fill.out_ns = start - blk->taken_ns;
 		p->ops->filled(&call.info, &fill);

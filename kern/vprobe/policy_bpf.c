@@ -59,8 +59,7 @@ __bpf_kfunc void vprobe_again(struct vprobe_decision *decision, u32 ms)
  */
 __bpf_kfunc void vprobe_kick(const struct vprobe_policy_vm *vm)
 {
-	vprobe_policy_kick(container_of((struct vprobe_policy_vm *)vm,
-					struct vprobe_policy_call, info));
+	vprobe_policy_kick(vm->call);
 }
 
 /**
@@ -97,7 +96,11 @@ __bpf_kfunc u64 vprobe_vm_after(u64 vm_id)
 
 __bpf_kfunc_end_defs();
 
-/* The type of the first argument says where most of them can be called. */
+/*
+ * The type of the first argument says where most of them can be called, and as it
+ * has a pointer in it, KF_TRUSTED_ARGS means what the program was called with: the
+ * verifier would take the program's own memory for a structure of numbers alone.
+ */
 BTF_KFUNCS_START(policy_kfuncs)
 BTF_ID_FLAGS(func, vprobe_take, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_give, KF_TRUSTED_ARGS)
