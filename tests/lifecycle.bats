@@ -3,7 +3,7 @@
 # Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
 # After each: no pin, no watch, no hole, no leak, and the guest goes on. A VMM that
 # is killed at different moments: lifecycle_kill.bats.
-# takes: 190
+# takes: 210
 
 load lib/vm.bash
 load lib/host.bash
@@ -94,6 +94,27 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	vprobe reclaim a all
 	has_holes a
 }
+
+@test "a registration that a reset overtakes is not used" {
+	connected=$(talker_connected)
+	kill -STOP "$(cat "$VPROBED_PID")"
+	GUEST_TIMEOUT=1 guest_run a '/vprobe-inject' || :
+	wait_until 60 talker_connected_more_than "$connected"
+	sleep 2
+	failsafes=$(vstat a fills.failsafes)
+	vm_qmp a system_reset
+	wait_until 60 failsafe_more_than a "$failsafes"
+	kill -CONT "$(cat "$VPROBED_PID")"
+	wait_until 60 grep 'registration:.*was reset after it had registered' \
+		/out/vprobed.log
+	vm_wait a
+	wait_until 60 vprobe_ready a
+	vprobe reclaim a all
+	has_holes a
+}
+
+talker_connected() { grep -c 'talker: guest .*: connected' /out/vprobed.log; }
+talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 
 @test "kexec with the goodbye" {
 	vprobe reclaim a all

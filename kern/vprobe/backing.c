@@ -59,7 +59,9 @@ static int backings_add(struct vprobe_backings **pb, gfn_t gfn,
 	struct vprobe_backings *b = *pb;
 	struct vprobe_backing *new;
 
-	if (is_alias(b, vma->vm_file, pgoff, npages, uaddr))
+	/* How many there are is up to the VMM, and each is compared with all. */
+	if (b->nr == VPROBE_BACKINGS_MAX ||
+	    is_alias(b, vma->vm_file, pgoff, npages, uaddr))
 		return 0;
 	if (b->nr == b->max) {
 		unsigned int max = b->max * 2;
@@ -147,7 +149,8 @@ void vprobe_backings_put(struct vprobe_backings *b)
  *
  * Context: process. Takes mmap_lock, kvm->srcu.
  * Return: the list, sorted by gfn, or an ERR_PTR: ESRCH if the VMM is exiting,
- * ENOMEM. It is a snapshot; vm->region_gen tells if it is still true.
+ * ENOMEM. It is a snapshot; vm->region_gen tells if it is still true. Of what is in
+ * more than VPROBE_BACKINGS_MAX pieces the rest is left alone.
  */
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
 {

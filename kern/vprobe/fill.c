@@ -205,23 +205,35 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		vprobe_count(vm, VPROBE_C_FILLS_UNDO);
 	ns = ktime_get_ns() - start;
 	vprobe_count_fill(vm, ns);
-	WRITE_ONCE(vm->stop_errno, 0);
 	vprobe_blk_release(vm, blk);
+	/* Who stopped the VM for this block did so before it was GONE. */
+	spin_lock(&vm->lock);
+	WRITE_ONCE(vm->stop_errno, 0);
+	spin_unlock(&vm->lock);
 	/* The caller's reference keeps what it looks at. */
 	if (vcpu)
 		vprobe_policy_filled(vm, blk, ns);
 	return 0;
 }
 
-static void stop_vm(struct vprobe_vm *vm, gfn_t gfn, int r)
+/* Context: vm->lock. Returns whether it is news, for tell_stopped(). */
+static bool stop_vm(struct vprobe_vm *vm, int r)
 {
-	if (!READ_ONCE(vm->stop_errno)) {
-		vprobe_count(vm, VPROBE_C_FILL_TIMEOUTS);
-		pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %u ms (error %d), stopped\n",
-			vm->id, vm->pid, (u64)gfn << PAGE_SHIFT,
-			vm->fill_timeout_ms, r);
-	}
+	bool first = !vm->stop_errno;
+
+	lockdep_assert_held(&vm->lock);
+
 	WRITE_ONCE(vm->stop_errno, r == -EAGAIN ? EBUSY : -r);
+	return first;
+}
+
+/* A console may be slow. */
+static void tell_stopped(struct vprobe_vm *vm, gfn_t gfn, int r)
+{
+	vprobe_count(vm, VPROBE_C_FILL_TIMEOUTS);
+	pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %u ms (error %d), stopped\n",
+		vm->id, vm->pid, (u64)gfn << PAGE_SHIFT, vm->fill_timeout_ms,
+		r);
 }
 
 /**
@@ -237,12 +249,21 @@ static void stop_vm(struct vprobe_vm *vm, gfn_t gfn, int r)
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 {
 	unsigned long since = READ_ONCE(blk->wait_since);
+	bool gone, first = false;
 
-	/* Somebody else may have filled it since. */
-	if (!since || READ_ONCE(blk->state) == VPROBE_GONE ||
+	if (!since ||
 	    time_before(jiffies, since + msecs_to_jiffies(vm->fill_timeout_ms)))
 		return false;
-	stop_vm(vm, blk->gfn, r);
+	spin_lock(&vm->lock);
+	/* Somebody else may have filled it since. */
+	gone = blk->state == VPROBE_GONE;
+	if (!gone)
+		first = stop_vm(vm, r);
+	spin_unlock(&vm->lock);
+	if (gone)
+		return false;
+	if (first)
+		tell_stopped(vm, blk->gfn, r);
 	/* If it is continued, it gets the whole time again. */
 	WRITE_ONCE(blk->wait_since, 0);
 	return true;
@@ -354,6 +375,26 @@ int vprobe_make_whole(struct vprobe_vm *vm)
 }
 
 /**
+ * vprobe_note_reset() - the guest's kernel is gone
+ * @vm: the VM
+ *
+ * A registration that is on its way was this kernel's and comes too late.
+ *
+ * Context: process.
+ * Return: whether there is anything to fill or to drop.
+ */
+bool vprobe_note_reset(struct vprobe_vm *vm)
+{
+	bool any;
+
+	spin_lock(&vm->lock);
+	WRITE_ONCE(vm->reset_ns, ktime_get_boottime_ns());
+	any = vm->helper || vm->nr_blocks;
+	spin_unlock(&vm->lock);
+	return any;
+}
+
+/**
  * vprobe_failsafe_start() - the guest's kernel is gone: fill all holes
  * @vm: the VM
  *
@@ -367,6 +408,7 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 {
 	bool first;
 
+	vprobe_note_reset(vm);
 	spin_lock(&vm->lock);
 	first = !vm->failsafe;
 	if (first) {
@@ -408,8 +450,12 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 			     &filled);
 	WRITE_ONCE(vm->failsafe_errno, r);
 	done = !blocks_left(vm);
-	if (done)
+	if (done) {
+		spin_lock(&vm->lock);
 		WRITE_ONCE(vm->failsafe, false);
+		WRITE_ONCE(vm->stop_errno, 0);
+		spin_unlock(&vm->lock);
+	}
 	mutex_unlock(&vm->pass_lock);
 	if (!done && r)
 		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
@@ -426,7 +472,8 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
  */
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 {
-	bool stuck;
+	int r = READ_ONCE(vm->failsafe_errno) ?: -EBUSY;
+	bool stuck, first = false;
 
 	spin_lock(&vm->lock);
 	/* Blocks only go while it is on; their states may change back. */
@@ -437,11 +484,13 @@ bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 	stuck = vm->failsafe &&
 		time_after(jiffies, vm->failsafe_since +
 				    msecs_to_jiffies(vm->fill_timeout_ms));
-	if (stuck)
+	if (stuck) {
 		vm->failsafe_since = jiffies;
+		first = stop_vm(vm, r);
+	}
 	spin_unlock(&vm->lock);
-	if (stuck)
-		stop_vm(vm, 0, READ_ONCE(vm->failsafe_errno) ?: -EBUSY);
+	if (first)
+		tell_stopped(vm, 0, r);
 	return stuck;
 }
 

@@ -355,7 +355,15 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 					     VPROBE_REASON_BUSY;
 		goto out_unlock;
 	}
-	swap(vm->helper, helper);
+	/* Either a reset sees the new helper, or this sees the reset. */
+	spin_lock(&vm->lock);
+	if (helper && arg->as_of_ns && arg->as_of_ns <= vm->reset_ns)
+		r = -ESTALE;
+	else
+		swap(vm->helper, helper);
+	spin_unlock(&vm->lock);
+	if (r)
+		arg->reason = VPROBE_REASON_RESET;
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
 out_free:

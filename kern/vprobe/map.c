@@ -135,7 +135,7 @@ static int count_report(struct vprobe_vm *vm, void *arg,
  * @bytes: out; what the guest's helper says, at most all of the guest's memory
  *
  * Context: process, pass_lock.
- * Return: 0, or what vprobe_reclaim_locked() returns.
+ * Return: 0, or what a pass returns.
  */
 int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes)
 {

@@ -69,6 +69,7 @@ static void give_up(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		return;
 	}
 	/* If that fails it is a hole, with its memory still there. */
+	blk->taken_ns = ktime_get_ns();
 	vprobe_fill_blk(vm, blk, VPROBE_FILL_UNDO);
 }
 
@@ -546,6 +547,7 @@ static int scan_all(struct pass *pass)
 	return r;
 }
 
+/* Returns whether it was a whole one, or an error. */
 static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		    unsigned long deadline, bool asks, u64 policy)
 {
@@ -557,6 +559,7 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		.policy = policy,
 	};
 	u64 start = ktime_get_ns();
+	bool over;
 	int r;
 
 	lockdep_assert_held(&vm->pass_lock);
@@ -572,6 +575,7 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		pass.take_later = true;
 		r = scan_all(&pass);
 	}
+	over = pass_is_over(&pass);
 	if (signal_pending(current) && pass.taken < pass.target)
 		r = -EINTR;
 
@@ -580,15 +584,21 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 	arg->blocks = pass.blocks;
 	arg->reported = pass.reported;
 	arg->ns = ktime_get_ns() - start;
-	return r;
+	return r ?: !over;
 }
 
-/*
- * Context: process, pass_lock. Sets the out fields of @arg in any case. Ends at
- * @deadline (jiffies) unless that is 0.
+/**
+ * vprobe_reclaim_whole() - take memory, and tell whether all was looked at
+ * @vm: the VM
+ * @arg: its out fields are set in any case
+ * @deadline: jiffies when to end, 0: never
+ *
+ * Context: process, pass_lock.
+ * Return: 1; 0 if it ended early, as it had enough or for the sake of something
+ * else; an error.
  */
-int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
-			  unsigned long deadline)
+int vprobe_reclaim_whole(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			 unsigned long deadline)
 {
 	return run_pass(vm, arg, deadline, false, 0);
 }
@@ -597,7 +607,7 @@ int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			      unsigned long deadline, u64 policy)
 {
-	return run_pass(vm, arg, deadline, true, policy);
+	return min(run_pass(vm, arg, deadline, true, policy), 0);
 }
 
 /* Take pass_lock for an operator; what a policy does ends for that. */
@@ -625,7 +635,7 @@ int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg)
 	r = vprobe_ask_pass(vm);
 	if (r)
 		return r;
-	r = vprobe_reclaim_locked(vm, arg, 0);
+	r = run_pass(vm, arg, 0, false, 0);
 	mutex_unlock(&vm->pass_lock);
-	return r;
+	return min(r, 0);
 }

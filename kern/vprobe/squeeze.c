@@ -62,53 +62,72 @@ static bool nearly_none(void)
 	return si_mem_available() < totalram_pages() / SQUEEZE_EARLY;
 }
 
+/* Asking again would not help soon. */
+static bool hopeless(u32 reason)
+{
+	switch (reason) {
+	case VPROBE_REASON_NO_VM:
+	case VPROBE_REASON_QUARANTINED:
+	case VPROBE_REASON_NO_HELPER:
+	case VPROBE_REASON_HELPER_FAILED:
+	case VPROBE_REASON_STOPPED:
+	case VPROBE_REASON_DYING:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /*
  * Passes until enough came free: what they take may have been empty already.
- * Context: pass_lock. Returns bytes that came free.
+ * Context: pass_lock. Returns bytes that came free; @none: a whole pass found that
+ * there are none.
  */
-static u64 squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want)
+static u64 squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want,
+			  bool *none)
 {
 	unsigned long end = (jiffies + msecs_to_jiffies(SQUEEZE_MS)) | 1;
 	u64 before = vprobe_freed_pages(hugetlb), freed;
 	struct vprobe_reclaim arg;
-	int r;
+	int whole;
 
 	do {
 		arg = (struct vprobe_reclaim) { .target = want };
-		r = vprobe_reclaim_locked(vm, &arg, end);
+		whole = vprobe_reclaim_whole(vm, &arg, end);
 		freed = (vprobe_freed_pages(hugetlb) - before) << PAGE_SHIFT;
-	} while (!r && arg.taken && freed < want && time_before(jiffies, end));
-	/* A whole pass found none. */
-	if (!r && !freed && time_before(jiffies, end))
+	} while (whole >= 0 && arg.taken && freed < want &&
+		 time_before(jiffies, end));
+	*none = !freed && (whole > 0 || hopeless(arg.reason));
+	if (*none)
 		WRITE_ONCE(vm->has_nothing[hugetlb], jiffies + HZ);
 	return freed;
 }
 
-/* Bytes that came free; @skipped: it was not asked, and may have some. */
-static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want,
-		      bool *skipped)
+/* Bytes that came free; @none: there are none, for now. */
+static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want, bool *none)
 {
 	unsigned int noreclaim;
 	int tries = SQUEEZE_TRIES;
 	u64 freed = 0;
 	bool locked;
 
-	if (time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb])))
+	*none = time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb]));
+	if (*none)
 		return 0;
 	/* A pass that somebody else runs ends for it. */
 	atomic_inc(&vm->waiters);
 	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
 		msleep(20);
 	atomic_dec(&vm->waiters);
-	if (!locked) {
-		*skipped = true;
+	if (!locked)
 		return 0;
-	}
 	if (vprobe_backing_has(vm, hugetlb)) {
 		/* It is there for want of memory: use the last. */
 		noreclaim = memalloc_noreclaim_save();
-		freed = squeeze_locked(vm, hugetlb, want);
+		freed = squeeze_locked(vm, hugetlb, want, none);
 		memalloc_noreclaim_restore(noreclaim);
+	} else {
+		*none = true;
 	}
 	mutex_unlock(&vm->pass_lock);
 	return freed;
@@ -145,13 +164,13 @@ static void squeeze_work(struct work_struct *work)
 		if (!vm)
 			break;
 		for (kind = 0; kind < 2 && vm->id != except; kind++) {
-			bool skipped = false;
+			bool none;
 
 			if (!want[kind])
 				continue;
-			freed = squeeze_vm(vm, kind, want[kind], &skipped);
+			freed = squeeze_vm(vm, kind, want[kind], &none);
 			want[kind] -= min(want[kind], freed);
-			if (!kind && (freed || skipped))
+			if (!kind && !none)
 				nothing = false;
 		}
 		vprobe_vm_put(vm);

@@ -457,6 +457,8 @@ static int vm_register(struct vprobe_vm *vm, struct vprobe_attach *arg)
  */
 static int vm_publish(struct vprobe_vm *vm, struct vprobe_attach *arg)
 {
+	/* Somebody may detach the VM as soon as it is published. */
+	struct mm_struct *mm = vm->mm;
 	int r;
 
 	r = vm_reserve_id(vm, arg);
@@ -477,7 +479,7 @@ static int vm_publish(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	}
 	mutex_unlock(&vprobe_vms_lock);
 	if (r != -ESRCH)
-		mmput_async(vm->mm);
+		mmput_async(mm);
 	return r;
 }
 

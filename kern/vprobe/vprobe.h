@@ -80,6 +80,9 @@ struct vprobe_backing {
 	pgoff_t pgoff;		/* in 4 KiB pages, for hugetlbfs as well */
 };
 
+/* QEMU has one for each memory slot. */
+#define VPROBE_BACKINGS_MAX 1024
+
 struct vprobe_backings {
 	unsigned int nr;
 	unsigned int max;
@@ -189,7 +192,8 @@ struct vprobe_vm {
 	unsigned long policy_due;	/* lock; jiffies, if it is pending */
 	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
-	int stop_errno;			/* a fill hit its limit */
+	int stop_errno;			/* lock; read without it; a fill hit its limit */
+	u64 reset_ns;			/* lock; boot time of the last reset */
 	unsigned long squeezed;		/* jiffies when others were asked last */
 	unsigned long has_nothing[2];	/* jiffies until which it is not asked */
 	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
@@ -290,6 +294,7 @@ int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 		     enum vprobe_fill_why why, u64 *filled);
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 int vprobe_make_whole(struct vprobe_vm *vm);
+bool vprobe_note_reset(struct vprobe_vm *vm);
 bool vprobe_failsafe_start(struct vprobe_vm *vm);
 bool vprobe_failsafe_step(struct vprobe_vm *vm);
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm);
@@ -301,8 +306,8 @@ void vprobe_reserve_exit(void);
 
 /* reclaim.c */
 int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg);
-int vprobe_reclaim_locked(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
-			  unsigned long deadline);
+int vprobe_reclaim_whole(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
+			 unsigned long deadline);
 int vprobe_reclaim_for_policy(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 			      unsigned long deadline, u64 policy);
 int vprobe_ask_pass(struct vprobe_vm *vm);

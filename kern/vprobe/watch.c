@@ -208,7 +208,7 @@ int vprobe_track_paging_off(struct kvm_vcpu *vcpu,
 {
 	struct vprobe_vm *vm = container_of(node, struct vprobe_vm, track);
 
-	if (!READ_ONCE(vm->helper) && !READ_ONCE(vm->nr_blocks))
+	if (!vprobe_note_reset(vm))
 		return 0;
 	vprobe_failsafe_start(vm);
 	while (!vprobe_failsafe_step(vm)) {

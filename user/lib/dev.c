@@ -121,7 +121,7 @@ int vprobe_dev_detach(int dev, uint64_t id, struct vprobe_error *err)
 
 int vprobe_dev_set_helper(int dev, uint64_t id, int prog_fd,
 			  const void *layout, size_t layout_len,
-			  struct vprobe_error *err)
+			  uint64_t as_of_ns, struct vprobe_error *err)
 {
 	struct vprobe_set_helper req = {
 		.size = sizeof(req),
@@ -129,6 +129,7 @@ int vprobe_dev_set_helper(int dev, uint64_t id, int prog_fd,
 		.prog_fd = prog_fd,
 		.layout_len = (uint32_t)layout_len,
 		.layout = (uintptr_t)layout,
+		.as_of_ns = as_of_ns,
 	};
 
 	if (layout_len > VPROBE_LAYOUT_MAX)

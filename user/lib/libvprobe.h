@@ -70,7 +70,7 @@ int vprobe_dev_attach(int dev, struct vprobe_attach *req,
 int vprobe_dev_detach(int dev, uint64_t id, struct vprobe_error *err);
 int vprobe_dev_set_helper(int dev, uint64_t id, int prog_fd,
 			  const void *layout, size_t layout_len,
-			  struct vprobe_error *err);
+			  uint64_t as_of_ns, struct vprobe_error *err);
 /* On -EINTR the out fields of @req are valid. */
 int vprobe_dev_reclaim(int dev, struct vprobe_reclaim *req,
 		       struct vprobe_error *err);

@@ -60,6 +60,8 @@ static const struct reason reasons[] = {
 		"no attached virtual machine has this id; 'vprobe ls' shows those that there are" },
 	[VPROBE_REASON_QUARANTINED] = { "quarantined",
 		"the virtual machine is in quarantine, so it may not have a helper; 'vprobe stat' says why, 'vprobe release' ends it, then its guest has to register again" },
+	[VPROBE_REASON_RESET] = { "reset",
+		"the guest was reset after it had registered; it registers again when it has booted" },
 };
 
 const char *vprobe_reason_name(unsigned int reason)

@@ -36,6 +36,7 @@ static struct {
 		quarantines;
 	uint64_t set_id;
 	uint8_t set_first;	/* of the layout */
+	uint64_t set_as_of;
 	size_t set_len;
 	uint32_t status;
 	char text[512];
@@ -106,10 +107,11 @@ static int fake_attach(void *ctx, pid_t pid, int fd, uint32_t cid,
 }
 
 static int fake_set(void *ctx, uint64_t id, int prog_fd, const void *layout,
-		    size_t len, char *why, size_t size)
+		    size_t len, uint64_t as_of_ns, char *why, size_t size)
 {
 	(void)ctx;
 	w.set_id = id;
+	w.set_as_of = as_of_ns;
 	if (w.set_fails) {
 		snprintf(why, size, "the module says no");
 		return -EINVAL;
@@ -319,7 +321,8 @@ static void test_stored(pid_t vmm, pid_t other)
 	attach(3, vmm, CID);
 	w.vms[0].cid = 0;
 	sync_all();
-	ok(w.sets == 1 && w.set_id == 3 && w.set_first == 1,
+	ok(w.sets == 1 && w.set_id == 3 && w.set_first == 1 &&
+	   w.set_as_of == CONNECTED,
 	   "the process that it belongs to gets it when it attaches");
 	sync_all();
 	ok(w.sets == 1 || w.vms[2].state == VPROBE_VM_NO_HELPER,

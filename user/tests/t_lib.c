@@ -246,7 +246,7 @@ static void test_device(void)
 	   "pid:12x is no process id");
 	ok(vprobe_find_vm(-1, "99999999999999999999999", &st, &err) == -EINVAL,
 	   "a number without end is no id");
-	ok(vprobe_dev_set_helper(-1, 1, -1, "", 5000, &err) == -E2BIG,
+	ok(vprobe_dev_set_helper(-1, 1, -1, "", 5000, 0, &err) == -E2BIG,
 	   "a layout that is too large does not reach the module");
 }
 

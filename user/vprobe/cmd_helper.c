@@ -75,7 +75,7 @@ int cmd_helper(int argc, char **argv)
 			"VM %llu has no helper that could be removed",
 			(unsigned long long)st.id);
 	if (!ret)
-		ret = vprobe_dev_set_helper(dev, st.id, -1, NULL, 0, &err);
+		ret = vprobe_dev_set_helper(dev, st.id, -1, NULL, 0, 0, &err);
 	close(dev);
 	if (ret)
 		return fail(&err);

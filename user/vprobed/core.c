@@ -126,10 +126,11 @@ void job_work(struct job *job)
 	case PHASE_APPLY:
 		job->status = ops->set_helper(ctx, job->vm_id,
 			job->reg->prog_fd, job->reg->layout,
-			job->reg->layout_len, job->text, sizeof(job->text));
+			job->reg->layout_len, job->reg->accepted_ns,
+			job->text, sizeof(job->text));
 		break;
 	case PHASE_REMOVE:
-		job->status = ops->set_helper(ctx, job->vm_id, -1, NULL, 0,
+		job->status = ops->set_helper(ctx, job->vm_id, -1, NULL, 0, 0,
 			job->text, sizeof(job->text));
 		break;
 	case PHASE_QUARANTINE:
@@ -270,6 +271,7 @@ static bool make_registration(struct job *job)
 		say(job, -ENOMEM, "vprobed has no memory left");
 		return false;
 	}
+	r->accepted_ns = job->req->accepted_ns;
 	r->prog_fd = job->prog_fd;
 	job->prog_fd = -1;
 	memcpy(r->name, job->req->name, sizeof(r->name));

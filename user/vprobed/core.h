@@ -111,8 +111,8 @@ struct core_ops {
 	int (*attach)(void *ctx, pid_t pid, int pidfd, uint32_t cid,
 		      uint64_t *id, char *why, size_t size);
 	int (*set_helper)(void *ctx, uint64_t id, int prog_fd,
-			  const void *layout, size_t len, char *why,
-			  size_t size);
+			  const void *layout, size_t len, uint64_t as_of_ns,
+			  char *why, size_t size);
 	int (*quarantine)(void *ctx, uint64_t id, const char *reason,
 			  char *why, size_t size);
 	int (*open_process)(void *ctx, pid_t pid, uint64_t *start_ns);

@@ -52,7 +52,7 @@ struct daemon {
 	struct pressure pressure;
 	struct watchdog watchdog;
 	uint64_t watched_ms;	/* when the watchdog looked last */
-	bool has_helper;	/* some VM may have one */
+	bool has_vms;	/* some may be attached */
 	int metrics_fd;		/* listening socket, or negative */
 	int dev;
 	int listen_fd;
@@ -130,14 +130,15 @@ static int op_attach(void *ctx, pid_t pid, int pidfd, uint32_t cid,
 }
 
 static int op_set_helper(void *ctx, uint64_t id, int prog_fd,
-			 const void *layout, size_t len, char *why,
-			 size_t size)
+			 const void *layout, size_t len, uint64_t as_of_ns,
+			 char *why, size_t size)
 {
 	struct daemon *d = ctx;
 	struct vprobe_error err;
 	int ret;
 
-	ret = vprobe_dev_set_helper(d->dev, id, prog_fd, layout, len, &err);
+	ret = vprobe_dev_set_helper(d->dev, id, prog_fd, layout, len, as_of_ns,
+				    &err);
 	if (ret)
 		snprintf(why, size, "%s", err.text);
 	return ret;
@@ -182,17 +183,6 @@ static int list_oneshot(struct daemon *d, struct vprobe_stat **vms, size_t *nr)
 	return 0;
 }
 
-static bool any_helper(const struct vprobe_stat *vms, size_t nr)
-{
-	size_t i;
-
-	for (i = 0; i < nr; i++) {
-		if (vms[i].state == VPROBE_VM_READY)
-			return true;
-	}
-	return false;
-}
-
 static int op_list(void *ctx, struct vprobe_stat **vms, size_t *nr)
 {
 	struct daemon *d = ctx;
@@ -204,7 +194,7 @@ static int op_list(void *ctx, struct vprobe_stat **vms, size_t *nr)
 		log_msg(LOG_ERR, "%s", err.text);
 		return err.code;
 	}
-	d->has_helper |= any_helper(*vms, *nr);
+	d->has_vms |= *nr > 0;
 	return 0;
 }
 
@@ -403,16 +393,16 @@ static void handle_done(struct daemon *d)
 	if (read(d->done[0], &job, sizeof(job)) != sizeof(job))
 		return;
 	core_done(job);
-	/* Maybe that was one. */
-	d->has_helper = true;
+	/* Maybe that attached one. */
+	d->has_vms = true;
 }
 
 static bool wants_look(const struct daemon *d)
 {
-	return d->opt->quarantine && !d->opt->oneshot_file && d->has_helper;
+	return d->opt->quarantine && !d->opt->oneshot_file && d->has_vms;
 }
 
-/* As long as some VM has a helper. */
+/* Whoever has set them: vprobed is not told of what others do. */
 static void look_at_helpers(struct daemon *d)
 {
 	char why[VPROBE_WHY_LEN];
@@ -428,7 +418,7 @@ static void look_at_helpers(struct daemon *d)
 			core_quarantine(&d->core, &stats[i], why);
 	}
 	watchdog_forget(&d->watchdog, stats, nr);
-	d->has_helper = any_helper(stats, nr);
+	d->has_vms = nr > 0;
 	free(stats);
 }
 

@@ -34,6 +34,7 @@
  * @prog_fd: the loaded helper
  * @layout: @layout_len bytes
  * @layout_len: at most VPROBE_WIRE_MAX_LAYOUT
+ * @accepted_ns: CLOCK_BOOTTIME when the guest connected to register it
  * @applied: whether a VM uses it now
  * @vm_id: that VM
  * @failures: how often the module refused it since it last took it
@@ -50,6 +51,7 @@ struct registration {
 	int prog_fd;
 	uint8_t *layout;
 	size_t layout_len;
+	uint64_t accepted_ns;
 	bool applied;
 	uint64_t vm_id;
 	unsigned int failures;

@@ -55,6 +55,7 @@ enum vprobe_reason {
 	VPROBE_REASON_BUSY,		/* a pass is running, or detaching */
 	VPROBE_REASON_NO_VM,		/* no attached VM has this id */
 	VPROBE_REASON_QUARANTINED,	/* no helper: see quarantine_why */
+	VPROBE_REASON_RESET,		/* the guest was reset since as_of_ns */
 	__VPROBE_REASON_MAX,
 };
 
@@ -131,6 +132,8 @@ struct vprobe_list {
  *	hole is filled first)
  * @layout: pointer to the layout blob, opaque to the host
  * @layout_len: its length in bytes, at most VPROBE_LAYOUT_MAX
+ * @as_of_ns: CLOCK_BOOTTIME when the guest's kernel that registered it was alive:
+ *	refused with ESTALE if the guest was reset since; 0: whenever
  */
 struct vprobe_set_helper {
 	__u32 size;
@@ -139,6 +142,7 @@ struct vprobe_set_helper {
 	__s32 prog_fd;
 	__u32 layout_len;
 	__u64 layout;
+	__u64 as_of_ns;
 };
 
 /**
