@@ -197,11 +197,7 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# True blocks, side by side, but watches that the guest does not write
 	# to; so many that it cannot do without all of them.
-	read -r gpa size < <(free_blocks c | awk '
-		$1 != end { start = $1 }
-		{ end = $1 + $2 }
-		end - start > most { most = end - start; first = start }
-		END { print first, most }')
+	read -r gpa size < <(longest_free c)
 	echo "$size bytes from $gpa on"
 	[ "$size" -ge $((128 << 20)) ]
 	bad_helper c free "$gpa" $((size >> 21)) 9 $((24 << 20))

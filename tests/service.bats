@@ -3,7 +3,7 @@
 # What vprobed does by itself: its configuration file, VMs that it attaches as
 # their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
 # the time.
-# takes: 200
+# takes: 260
 
 load lib/vm.bash
 load lib/host.bash
@@ -47,7 +47,7 @@ ask_until_quarantined() {
 		vprobe reclaim "$1" all >/dev/null 2>&1 || :
 		is_quarantined "$1"
 	}
-	wait_until 120 asked "$1"
+	wait_until 120 asked "$1" || { vprobe stat "$1"; return 1; }
 	vprobe stat "$1" | grep '^quarantine'
 }
 
@@ -205,12 +205,66 @@ with_config() {
 	vprobe_ready b
 }
 
-@test "a helper that is too slow" {
-	# For somebody who has no time at all: the honest one of `a', too.
+@test "a helper that says one thing and then another" {
+	read -r gpa size < <(longest_free b)
+	bad_helper b fickle "$gpa" $((size >> 21)) 9 $((24 << 20))
+	ask_until_quarantined b
+	[[ $(vstat b quarantine) = *'not free a moment later'* ]]
+	[ "$(vstat b memory.holes)" = 0 ]
+	works b
+	a_is_well
+	# From here on for somebody who has no patience at all, also with the
+	# honest.
 	vprobe detach a
+	vprobed_stop
+	printf '%s\n' 'quarantine-fill-rate = 1' \
+		'quarantine-failsafes = 2' >> $CONF
+	start
+}
+
+@test "a guest that wants its memory back all the time" {
+	honest_again b
+	vprobe policy load simple interval_ms=200 --vm b
+	GUEST_TIMEOUT=300 guest_run b \
+		'until [ -e /run/enough ]; do memhog -m 150; done' \
+		>/run/hog.log 3>&- &
+	hog=$!
+	wait_until 120 is_quarantined b
+	guest_run b 'touch /run/enough'
+	wait $hog
+	vprobe policy unload --vm b
+	[[ $(vstat b quarantine) = *'blocks per second and GiB back'* ]]
+	no_trace b
+	works b
+}
+
+@test "a guest that writes to holes and not to their watches" {
+	for _ in 1 2; do
+		honest_again b
+		read -r gpa size < <(longest_free b)
+		bad_helper b free "$gpa" $((size >> 21)) 9 $((24 << 20))
+		vprobe reclaim b all
+		guest_run b 'memhog -m 380' || :
+		wait_until 20 has_no_helper b
+	done
+	wait_until 20 is_quarantined b
+	[[ $(vstat b quarantine) = *'not to their watches first'* ]]
+	no_trace b
+}
+
+honest_again() {
+	! is_quarantined "$1" || vprobe release "$1"
+	wait_until 60 register "$1"
+	vprobe_ready "$1"
+}
+
+has_no_helper() { ! vprobe_ready "$1"; }
+
+@test "a helper that is too slow" {
 	vprobed_stop
 	echo 'quarantine-run-ms = 1' >> $CONF
 	start
+	vprobe release b
 	bad_helper b slow
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'a run of its helper takes'* ]]

@@ -9,6 +9,8 @@
  *		n after WATCH
  *	mklie FILE blind FIRST COUNT ORDER WATCH
  *		the same, in whatever range the host is interested
+ *	mklie FILE fickle FIRST COUNT ORDER WATCH
+ *		the same, but for who asks from FIRST on, or further up, nothing is
  *	mklie FILE stuck
  *		there is nothing here, go on where you are
  *	mklie FILE crawl
@@ -72,8 +74,9 @@ static const struct bpf_insn slow[] = {
 	EXIT(),
 };
 
-static void make_free(struct msg *m, bool blind, char **argv)
+static void make_free(struct msg *m, const char *how, char **argv)
 {
+	bool blind = !strcmp(how, "blind"), fickle = !strcmp(how, "fickle");
 	uint64_t first = strtoull(argv[0], NULL, 0);
 	int32_t count = (int32_t)strtol(argv[1], NULL, 0);
 	int32_t order = (int32_t)strtol(argv[2], NULL, 0);
@@ -83,7 +86,10 @@ static void make_free(struct msg *m, bool blind, char **argv)
 		LD64_LO(7, 0, LOW(first)), LD64_HI(HIGH(first)),
 		LD64_LO(8, 0, LOW(watch)), LD64_HI(HIGH(watch)),
 		MOV_IMM(9, 0),
-		/* 6: the next block; not in the range that is asked for? */
+		/* 6 */
+		LDX_DW(2, 6, CTX(start)),
+		JGE_REG(2, 7, fickle ? 12 : 0),
+		/* 8: the next block; not in the range that is asked for? */
 		LDX_DW(2, 6, CTX(start)),
 		JLT_REG(7, 2, blind ? 0 : 6),
 		LDX_DW(2, 6, CTX(end)),
@@ -92,11 +98,12 @@ static void make_free(struct msg *m, bool blind, char **argv)
 		MOV_IMM(2, order),
 		MOV_REG(3, 8),
 		CALL_HOST(VPROBE_CALL_REPORT),
-		/* 14 */
+		/* 16 */
 		ADD_IMM(7, 4096 << order),
 		ADD_IMM(8, 4096),
 		ADD_IMM(9, 1),
 		JLT_IMM(9, count, -12),
+		/* 20 */
 		LDX_DW(1, 6, CTX(end)),
 		STX_DW(6, 1, CTX(next)),
 		MOV_IMM(0, 0),
@@ -111,10 +118,10 @@ int main(int argc, char **argv)
 	static struct msg m;
 	FILE *f;
 
-	if (argc == 7 && !strcmp(argv[2], "free"))
-		make_free(&m, false, argv + 3);
-	else if (argc == 7 && !strcmp(argv[2], "blind"))
-		make_free(&m, true, argv + 3);
+	if (argc == 7 && (!strcmp(argv[2], "free") ||
+			  !strcmp(argv[2], "blind") ||
+			  !strcmp(argv[2], "fickle")))
+		make_free(&m, argv[2], argv + 3);
 	else if (argc == 3 && !strcmp(argv[2], "stuck"))
 		msg_register(&m, 8, stuck, NR(stuck));
 	else if (argc == 3 && !strcmp(argv[2], "crawl"))
@@ -125,7 +132,7 @@ int main(int argc, char **argv)
 		msg_register(&m, 8, angry, NR(angry));
 	if (!m.len) {
 		fprintf(stderr, "usage: mklie FILE stuck|crawl|slow|angry\n"
-			"       mklie FILE free|blind FIRST COUNT ORDER WATCH\n");
+			"       mklie FILE free|blind|fickle FIRST COUNT ORDER WATCH\n");
 		return 2;
 	}
 	f = fopen(argv[1], "wb");

@@ -8,6 +8,7 @@
 #	last_hole NAME		the one that a guest uses last; likewise
 #	is_hole | no_hole NAME ADDRESS	whether it is one now
 #	free_blocks NAME	what the helper reports free now; likewise
+#	longest_free NAME	the most of that side by side: address and size
 #	behind NAME resident|nonzero ADDRESS BYTES	see host/guestmem.c
 #	still_empty NAME	the hole at $gpa of $size bytes has no memory, and
 #				what the host could read of it is zero
@@ -17,7 +18,8 @@
 #				in $released (it has to run in the same shell)
 #	release_all		for teardown(): what a failed test did not release
 #	refused_with CODE PATTERN COMMAND...	it says no, in a sentence
-#	vprobe_gone		ends vprobed, unloads the module
+#	vprobe_gone		ends vprobed, unloads the module: the kernel frees
+#				the programs that hold it only a moment later
 #	nobody_attached		no VM is
 #	bad_helper NAME ARGS...	give the VM a helper of host/mklie.c, which
 #				passes all checks and then does wrong
@@ -32,6 +34,13 @@ blocks() {
 
 holes() { blocks "$1" hole; }
 free_blocks() { blocks "$1" free --ask; }
+longest_free() {
+	free_blocks "$1" | awk '
+		$1 != end { start = $1 }
+		{ end = $1 + $2 }
+		end - start > most { most = end - start; first = start }
+		END { print first, most }'
+}
 is_hole() { holes "$1" | grep "^$2 "; }
 no_hole() { if is_hole "$@"; then return 1; fi; }
 
