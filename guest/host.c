@@ -247,6 +247,8 @@ static bool is_transient(int ret)
 		return false;
 	case EBUSY:
 	case EAGAIN:
+	/* The kernel before this one went away only now: to the host, that is. */
+	case ESTALE:
 		return true;
 	default:
 		return ret < 0;

@@ -136,7 +136,7 @@ with_config() {
 	hog=$!
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'its helper fails'* ]]
-	no_trace b
+	wait_until 20 no_trace b
 	grep "guest $(vm_cid b): quarantine: VM $(vstat b id)" /out/vprobed.log
 	vprobe ls | grep ' b .* quarantined '
 	socat -u UNIX-CONNECT:/run/vprobed-metrics - |
@@ -180,7 +180,7 @@ with_config() {
 	bad_helper b free $(((256 << 20) + 4096)) 64 9 $((128 << 20))
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'reports blocks that cannot be'* ]]
-	no_trace b
+	wait_until 20 no_trace b
 	a_is_well
 }
 
@@ -213,16 +213,19 @@ with_config() {
 	[ "$(vstat b memory.holes)" = 0 ]
 	works b
 	a_is_well
-	# From here on for somebody who has no patience at all, also with the
-	# honest.
-	vprobe detach a
+}
+
+# From here on for somebody who has no patience at all, also with the honest.
+without_patience() {
+	! grep -q "$1" $CONF || return 0
+	! is_attached a || vprobe detach a
 	vprobed_stop
-	printf '%s\n' 'quarantine-fill-rate = 1' \
-		'quarantine-failsafes = 2' >> $CONF
+	printf '%s\n' "$@" >> $CONF
 	start
 }
 
 @test "a guest that wants its memory back all the time" {
+	without_patience 'quarantine-fill-rate = 1'
 	honest_again b
 	vprobe policy load simple interval_ms=200 --vm b
 	GUEST_TIMEOUT=300 guest_run b \
@@ -234,11 +237,13 @@ with_config() {
 	wait $hog
 	vprobe policy unload --vm b
 	[[ $(vstat b quarantine) = *'blocks per second and GiB back'* ]]
-	no_trace b
+	# It is in quarantine first, and whole a moment later.
+	wait_until 20 no_trace b
 	works b
 }
 
 @test "a guest that writes to holes and not to their watches" {
+	without_patience 'quarantine-failsafes = 2'
 	for _ in 1 2; do
 		honest_again b
 		read -r gpa size < <(longest_free b)
@@ -249,7 +254,7 @@ with_config() {
 	done
 	wait_until 20 is_quarantined b
 	[[ $(vstat b quarantine) = *'not to their watches first'* ]]
-	no_trace b
+	wait_until 20 no_trace b
 }
 
 honest_again() {
@@ -261,10 +266,8 @@ honest_again() {
 has_no_helper() { ! vprobe_ready "$1"; }
 
 @test "a helper that is too slow" {
-	vprobed_stop
-	echo 'quarantine-run-ms = 1' >> $CONF
-	start
-	vprobe release b
+	without_patience 'quarantine-run-ms = 1'
+	! is_quarantined b || vprobe release b
 	bad_helper b slow
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'a run of its helper takes'* ]]

@@ -166,14 +166,6 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 	info->ram_bytes = max(READ_ONCE(vm->ram_bytes), info->hole_bytes);
 }
 
-static void describe_call(struct vprobe_policy_call *call,
-			  struct vprobe_policy *p)
-{
-	describe_vm(call->vm, &call->info);
-	call->info.call = call;
-	call->policy = p;
-}
-
 /**
  * vprobe_policy_vm_info() - for policies that look at other VMs
  * @id: of the VM
@@ -232,8 +224,8 @@ static u64 decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 		decide_builtin(&host, d);
 		goto out;
 	}
-	describe_call(&call, p);
-	d->call = &call;
+	describe_vm(vm, &call.info);
+	call.policy = p;
 	start = ktime_get_ns();
 	r = p->ops->decide(&call.info, &host, d);
 	policy_account(p, start);
@@ -249,7 +241,6 @@ static u64 decide(struct vprobe_vm *vm, struct vprobe_decision *d)
 			.again_ms = VPROBE_POLICY_AGAIN_MIN
 		};
 out:
-	d->call = NULL;
 	srcu_read_unlock(&policy_srcu, idx);
 	return id;
 }
@@ -294,7 +285,8 @@ int vprobe_policy_prefer(struct vprobe_vm *vm, u64 id,
 	if (id != (p ? p->id : 0)) {
 		r = VPROBE_PREFER_SPARE;
 	} else if (p && p->ops->prefer) {
-		describe_call(&call, p);
+		describe_vm(vm, &call.info);
+		call.policy = p;
 		start = ktime_get_ns();
 		r = p->ops->prefer(&call.info, &block);
 		policy_account(p, start);
@@ -331,7 +323,8 @@ void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 	idx = srcu_read_lock(&policy_srcu);
 	p = policy_of(vm);
 	if (p && p->ops->filled) {
-		describe_call(&call, p);
+		describe_vm(vm, &call.info);
+		call.policy = p;
 		start = ktime_get_ns();
 		fill.out_ns = start - blk->taken_ns;
 		p->ops->filled(&call.info, &fill);

@@ -23,7 +23,7 @@ struct vprobe_policy {
 	struct work_struct evict_work;
 };
 
-/* What a program was called with: @info is what it sees of it, and points here. */
+/* What a program was called with: @info is what it sees of it. */
 struct vprobe_policy_call {
 	struct vprobe_policy_vm info;
 	struct vprobe_policy *policy;

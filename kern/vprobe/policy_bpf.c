@@ -59,7 +59,8 @@ __bpf_kfunc void vprobe_again(struct vprobe_decision *decision, u32 ms)
  */
 __bpf_kfunc void vprobe_kick(const struct vprobe_policy_vm *vm)
 {
-	vprobe_policy_kick(vm->call);
+	vprobe_policy_kick(container_of((struct vprobe_policy_vm *)vm,
+					struct vprobe_policy_call, info));
 }
 
 /**
@@ -97,9 +98,10 @@ __bpf_kfunc u64 vprobe_vm_after(u64 vm_id)
 __bpf_kfunc_end_defs();
 
 /*
- * The type of the first argument says where most of them can be called, and as it
- * has a pointer in it, KF_TRUSTED_ARGS means what the program was called with: the
- * verifier would take the program's own memory for a structure of numbers alone.
+ * The type of the first argument says where most of them can be called. It has a
+ * pointer in it, so that KF_TRUSTED_ARGS means what the program was called with: for
+ * a structure of numbers alone the verifier takes the program's own memory. What it
+ * says is not used: a global subprogram may write to it.
  */
 BTF_KFUNCS_START(policy_kfuncs)
 BTF_ID_FLAGS(func, vprobe_take, KF_TRUSTED_ARGS)

@@ -61,7 +61,7 @@ static const struct reason reasons[] = {
 	[VPROBE_REASON_QUARANTINED] = { "quarantined",
 		"the virtual machine is in quarantine, so it may not have a helper; 'vprobe stat' says why, 'vprobe release' ends it, then its guest has to register again" },
 	[VPROBE_REASON_RESET] = { "reset",
-		"the guest was reset after it had registered; it registers again when it has booted" },
+		"the guest was reset, or its kernel replaced, since it connected to register; it may register again" },
 };
 
 const char *vprobe_reason_name(unsigned int reason)
