@@ -220,7 +220,7 @@ without_patience() {
 	! grep -q "$1" $CONF || return 0
 	! is_attached a || vprobe detach a
 	vprobed_stop
-	printf '%s\n' "$@" >> $CONF
+	echo "$1" >> $CONF
 	start
 }
 

@@ -408,8 +408,8 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 {
 	bool first;
 
-	vprobe_note_reset(vm);
 	spin_lock(&vm->lock);
+	WRITE_ONCE(vm->reset_ns, ktime_get_boottime_ns());
 	first = !vm->failsafe;
 	if (first) {
 		vm->failsafe = true;
