@@ -52,7 +52,6 @@ static void show_watches(const struct vprobe_stat *st)
 	out_u64("emulated", "writes emulated", st->emulated);
 	out_u64("tlb_flushes", "TLB flushes", st->tlb_flushes);
 	out_u64("iotlb_flushes", "IOTLB flushes", st->iotlb_flushes);
-	out_u64("stray_refused", "stray DMA refused", st->stray_refused);
 	out_end();
 }
 
