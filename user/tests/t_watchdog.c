@@ -7,6 +7,7 @@
 
 #define SECOND	1000000000ULL
 #define MS	1000000ULL
+#define BLOCK	(2ULL << 20)
 
 static struct watchdog_limits limits;
 static struct watchdog dog;
@@ -44,7 +45,7 @@ static void honest(void)
 	vm.armed += 1000;
 	vm.fired += 900;
 	vm.refused[VPROBE_REASON_RACED] += 30;
-	vm.fills_vcpu += 900;
+	vm.demand_bytes += 900 * BLOCK;
 }
 
 /* All memory is in use and free again, all the time, on the slowest machine. */
@@ -56,7 +57,7 @@ static void busy(void)
 	vm.fired += 3000;
 	vm.refused[VPROBE_REASON_RACED] += 3000;
 	vm.refused[VPROBE_REASON_BAD_REPORT] += 2;
-	vm.fills_vcpu += 4 * 512 * 5;
+	vm.demand_bytes += 4 * 512 * 5 * BLOCK;
 }
 
 static void slow(void)
@@ -92,7 +93,7 @@ static void racing(void)
 
 static void greedy(void)
 {
-	vm.fills_vcpu += 4 * 2048 * 5;
+	vm.demand_bytes += 4 * 2048 * 5 * BLOCK;
 }
 
 static void writing(void)
@@ -162,21 +163,34 @@ static void test_failsafes(void)
 	ok(!after(1, idle), "a reset is none of them");
 }
 
+static bool is_greedy(unsigned int shift, uint64_t fills)
+{
+	reset();
+	vm.ram_bytes = 256 << 20;
+	vm.granule_shift = shift;
+	vm.fills_vcpu = fills;
+	vm.demand_bytes = fills << shift;
+	return watchdog_judge(&limits, WATCHDOG_FILLS, &dog.vms->last, &vm,
+			      5 * SECOND, why, sizeof(why)) == WATCHDOG_BROKEN;
+}
+
+/* A small guest, which counts as 1 GiB: what it wants counts by its size. */
+static void test_fill_rate(void)
+{
+	/* 4096 blocks of 64K, each of them ten times a second */
+	ok(!is_greedy(16, 4096 * 10 * 5), "a small guest with small blocks");
+	ok(!is_greedy(16, 5 * 32 * 2048 - 1) && is_greedy(16, 5 * 32 * 2048),
+	   "fill-rate: of 64K there may be 32 times as many");
+	ok(!is_greedy(22, 5 * 1024 - 1) && is_greedy(22, 5 * 1024),
+	   "fill-rate: of 4M half as many");
+}
+
 static void test_honest(void)
 {
 	reset();
 	ok(!after(1000, honest), "an honest guest is left alone");
 	ok(!after(1000, busy), "a busy one on a slow machine, too");
 	ok(!after(1000, idle), "and one that does nothing");
-	reset();
-	vm.ram_bytes = 256 << 20;
-	vm.granule_shift = 16;
-	vm.fills_vcpu = 0;
-	/* 4096 blocks of 64K, each of them ten times a second */
-	now += 5 * SECOND;
-	vm.fills_vcpu += 4096 * 10 * 5;
-	ok(!watchdog_look(&dog, &limits, &vm, now, why, sizeof(why)),
-	   "a small guest with small blocks");
 	reset();
 	vm.armed = 63;
 	vm.refused[VPROBE_REASON_RACED] = 63;
@@ -233,6 +247,7 @@ int main(void)
 {
 	test_rules();
 	test_failsafes();
+	test_fill_rate();
 	test_honest();
 	test_memory();
 	test_off();

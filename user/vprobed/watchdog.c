@@ -71,16 +71,13 @@ static bool raced_percent(const struct change *c, uint64_t *value)
 /* An interval without a fill is one in which it was kept. */
 static bool fill_rate(const struct change *c, uint64_t *value)
 {
-	double fills = (double)GROWN(c, fills_vcpu);
+	double blocks = (double)GROWN(c, demand_bytes) / (2 << 20);
 	double gib = (double)c->b->ram_bytes / (1 << 30);
 
-	/* Smaller blocks cost less, and there are more of them. */
-	if (c->b->granule_shift < 21)
-		fills /= 1U << (21 - c->b->granule_shift);
 	/* What is much for its size may be little for the host. */
 	if (gib < 1)
 		gib = 1;
-	*value = (uint64_t)(fills * 1e9 / (double)c->ns / gib);
+	*value = (uint64_t)(blocks * 1e9 / (double)c->ns / gib);
 	return true;
 }
 

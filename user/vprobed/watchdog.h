@@ -41,7 +41,7 @@ enum watchdog_rule {
  * @bad_reports: blocks that cannot be as reported, per interval
  * @raced_percent: share of the reported blocks that were not free when asked for
  *	again
- * @fill_rate: blocks of 2 MiB that vCPUs want back, per second and GiB of RAM
+ * @fill_rate: what vCPUs want back, in blocks of 2 MiB, per second and GiB of RAM
  * @failsafes: writes to holes whose watch had not fired,
  * @failsafe_minutes: ... within so many minutes
  *
