@@ -8,6 +8,7 @@
 #define SECOND	1000000000ULL
 #define MS	1000000ULL
 #define BLOCK	(2ULL << 20)
+#define LOOKS_PER_MINUTE	(60000 / WATCHDOG_MS)
 
 static struct watchdog_limits limits;
 static struct watchdog dog;
@@ -155,6 +156,12 @@ static void test_failsafes(void)
 	after(4, writing);
 	after(120, idle);
 	ok(!after(4, writing), "failsafes: not those of ten minutes ago");
+	reset();
+	after(9 * LOOKS_PER_MINUTE, idle);
+	after(3, writing);
+	after(2 * LOOKS_PER_MINUTE - 3, idle);
+	ok(!after(1, writing) && after(1, writing),
+	   "failsafes: any ten minutes, three at 9:00 and then at 11:00");
 	reset();
 	vm.state = VPROBE_VM_NO_HELPER;
 	ok(after(5, writing), "failsafes: each has cost the helper");

@@ -158,10 +158,13 @@ static struct watchdog_vm *find(struct watchdog *w, uint64_t id)
 static void start_anew(struct watchdog_vm *vm, const struct vprobe_stat *now,
 		       uint64_t now_ns)
 {
+	unsigned int i;
+
 	vm->last = *now;
 	vm->last_ns = now_ns;
-	vm->window = *now;
-	vm->window_ns = now_ns;
+	for (i = 0; i < WATCHDOG_TENTHS; i++)
+		vm->tenths[i] = now->failsafe_writes;
+	vm->tenth_ns = now_ns;
 	memset(vm->broken, 0, sizeof(vm->broken));
 }
 
@@ -189,22 +192,30 @@ static bool look_at_interval(struct watchdog_vm *vm,
 	return false;
 }
 
+/* Forget the tenths of the window that are over. */
+static void slide(struct watchdog_vm *vm, uint64_t tenth_ns, uint64_t now_ns)
+{
+	while (now_ns - vm->tenth_ns >= tenth_ns) {
+		memmove(vm->tenths, vm->tenths + 1,
+			sizeof(vm->tenths) - sizeof(vm->tenths[0]));
+		vm->tenths[WATCHDOG_TENTHS - 1] = vm->last.failsafe_writes;
+		vm->tenth_ns += tenth_ns;
+	}
+}
+
 /* Its helper is gone each time, so whether it has one does not matter. */
 static bool look_at_window(struct watchdog_vm *vm,
 			   const struct watchdog_limits *limits,
 			   const struct vprobe_stat *now, uint64_t now_ns,
 			   char *why, size_t size)
 {
-	uint64_t ns = now_ns - vm->window_ns;
+	uint64_t ns = limits->failsafe_minutes * NS_PER_MINUTE;
+	struct vprobe_stat oldest = *now;
 
-	if (watchdog_judge(limits, WATCHDOG_FAILSAFES, &vm->window, now, ns,
-			   why, size) == WATCHDOG_BROKEN)
-		return true;
-	if (ns >= limits->failsafe_minutes * NS_PER_MINUTE) {
-		vm->window = *now;
-		vm->window_ns = now_ns;
-	}
-	return false;
+	slide(vm, ns / WATCHDOG_TENTHS, now_ns);
+	oldest.failsafe_writes = vm->tenths[0];
+	return watchdog_judge(limits, WATCHDOG_FAILSAFES, &oldest, now, ns, why,
+			      size) == WATCHDOG_BROKEN;
 }
 
 bool watchdog_look(struct watchdog *w, const struct watchdog_limits *limits,

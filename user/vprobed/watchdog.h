@@ -20,6 +20,7 @@
 #include "libvprobe.h"
 
 #define WATCHDOG_MS	5000
+#define WATCHDOG_TENTHS	10
 
 enum watchdog_rule {
 	WATCHDOG_RUN_TIME,
@@ -43,7 +44,8 @@ enum watchdog_rule {
  *	again
  * @fill_rate: what vCPUs want back, in blocks of 2 MiB, per second and GiB of RAM
  * @failsafes: writes to holes whose watch had not fired,
- * @failsafe_minutes: ... within so many minutes
+ * @failsafe_minutes: ... within the last so many minutes, the tenth that goes on
+ *	and the nine before; not 0
  *
  * vprobed.conf explains the defaults.
  */
@@ -87,8 +89,9 @@ struct watchdog_vm {
 	struct watchdog_vm *next;
 	struct vprobe_stat last;
 	uint64_t last_ns;
-	struct vprobe_stat window;	/* since when failsafes are counted */
-	uint64_t window_ns;
+	/* failsafe_writes as each tenth of failsafe_minutes began, oldest first */
+	uint64_t tenths[WATCHDOG_TENTHS];
+	uint64_t tenth_ns;		/* when the last one did */
 	unsigned int broken[WATCHDOG_RULES];	/* intervals on end */
 };
 
