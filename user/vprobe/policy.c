@@ -55,7 +55,8 @@ static void slot_path(char *path, size_t len, const char *dir, uint64_t vm_id,
 		snprintf(path, len, "%s/default%s", dir, ending);
 }
 
-struct json_object *policy_note(uint64_t vm_id)
+/* What was loaded into a slot: an object, to be put, or NULL. */
+static struct json_object *read_note(uint64_t vm_id)
 {
 	char path[PATH_MAX];
 
@@ -303,7 +304,7 @@ int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
 int policy_set(uint64_t vm_id, struct json_object *knobs,
 	       struct vprobe_error *err)
 {
-	struct json_object *note = policy_note(vm_id), *file, *old;
+	struct json_object *note = read_note(vm_id), *file, *old;
 	char pin[PATH_MAX];
 	int ret;
 

@@ -43,7 +43,4 @@ int policy_set(uint64_t vm_id, struct json_object *knobs,
 /* Empty a slot. Return: 0, -ENOENT if it is. */
 int policy_unload(uint64_t vm_id, struct vprobe_error *err);
 
-/* What was loaded into a slot: an object, to be put, or NULL. */
-struct json_object *policy_note(uint64_t vm_id);
-
 #endif
