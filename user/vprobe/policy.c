@@ -206,6 +206,20 @@ static const char *first_line(void)
 	return complaint;
 }
 
+static const char *why_refused(int ret, uint64_t vm_id)
+{
+	switch (ret) {
+	case -ENOENT:
+		return vm_id ? "the VM is gone" : strerror(-ret);
+	case -ENODEV:
+		return "the module vprobe is not loaded";
+	case -EINVAL:
+		return "it needs a decide(), a name of 1 to 31 letters, digits, '-', '_' or '.', and flags of 0; or its own init() returned an error";
+	default:
+		return strerror(-ret);
+	}
+}
+
 /*
  * The newest policy is the one that decides, so there is none without for a
  * moment: link the new one, put its pin in place of the old one's, end the old.
@@ -221,11 +235,8 @@ static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 	link = bpf_map__attach_struct_ops(map);
 	if (!link) {
 		ret = -errno;
-		return vprobe_error_set(err, ret,
-			"the policy is refused: %s",
-			ret == -ENOENT && vm_id ? "the VM is gone" :
-			ret == -ENODEV ? "the module vprobe is not loaded" :
-			strerror(-ret));
+		return vprobe_error_set(err, ret, "the policy is refused: %s",
+					why_refused(ret, vm_id));
 	}
 	mkdir(POLICY_PINS, 0700);
 	unlink(fresh);
