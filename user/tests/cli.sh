@@ -88,6 +88,11 @@ json 'an error in JSON' 1 'd["reason"] == "no-vm" and d["errno"] == 2' \
 is 'reclaim all' 0 'took 5.0 MiB in 2 blocks.*7.0 MiB' vprobe reclaim web all
 json 'reclaim SIZE' 0 'd["taken_bytes"] == 3 << 29 and not d["interrupted"]' \
 	vprobe reclaim 1 1.5G --json
+FAKE_VPROBE=interrupted is 'reclaim that is interrupted' 1 \
+	'interrupted: took 5.0 MiB' vprobe reclaim 1 all
+FAKE_VPROBE=interrupted json 'the same in JSON' 1 'd["interrupted"] and
+	d["taken_bytes"] == 5 << 20 and d["error"].startswith("interrupted") and
+	d["reason"] == "none" and d["errno"] == 4' vprobe reclaim 1 all --json
 is 'reclaim nothing' 2 'how much' vprobe reclaim web
 is 'reclaim what' 2 '"lots" is no size' vprobe reclaim web lots
 is 'reclaim 0' 2 'zero or too large' vprobe reclaim web 0
@@ -146,11 +151,18 @@ is 'policy set of nothing' 1 'no policy was loaded' \
 	vprobe policy set --vm db a=1
 
 json 'top' 0 '[v["name"] for v in d["vms"]] == ["web", "db"] and
-	d["vms"][0]["used_bytes"] == 1 << 28' vprobe --json top -n 1
+	d["vms"][0]["used_bytes"] == 1 << 28 and
+	type(d["pressure_percent"]) in (float, type(None))' \
+	vprobe --json top -n 1
 is 'top too often' 2 'the delay is 1 to 3600' vprobe top -d 0
 
 is 'detach' 0 'detached VM 1' vprobe detach web
 json 'detach all' 0 'd["detached"] == [1, 2]' vprobe detach all --json
+FAKE_VPROBE=stuck json 'detach all, and one does not' 1 \
+	'd["detached"] == [1] and "cannot detach VM 2" in d["error"] and
+	d["reason"] == "busy" and d["errno"] == 16' vprobe detach all --json
+FAKE_VPROBE=stuck is 'the same as text' 1 'cannot detach VM 2: another pass' \
+	vprobe detach all
 is 'detach of nothing' 1 'no attached VM' vprobe detach 9
 
 is 'attach of no process' 1 'no process 2147483600' vprobe attach 2147483600

@@ -23,9 +23,15 @@ static int nr_fds;
 int open(const char *path, int flags, ...);
 int ioctl(int fd, unsigned long req, ...);
 
+static int is_mode(const char *mode)
+{
+	const char *is = getenv("FAKE_VPROBE");
+
+	return is && !strcmp(is, mode);
+}
+
 int open(const char *path, int flags, ...)
 {
-	const char *mode = getenv("FAKE_VPROBE");
 	va_list ap;
 	int perm;
 
@@ -34,11 +40,11 @@ int open(const char *path, int flags, ...)
 	va_end(ap);
 	if (strcmp(path, VPROBE_DEVICE))
 		return (int)syscall(SYS_openat, AT_FDCWD, path, flags, perm);
-	if (mode && !strcmp(mode, "absent")) {
+	if (is_mode("absent")) {
 		errno = ENOENT;
 		return -1;
 	}
-	if (mode && !strcmp(mode, "forbidden")) {
+	if (is_mode("forbidden")) {
 		errno = EACCES;
 		return -1;
 	}
@@ -59,7 +65,6 @@ static int refuse(int e, __u32 *reason, unsigned int why)
 
 static void set_stat(struct vprobe_stat *st)
 {
-	const char *mode = getenv("FAKE_VPROBE");
 	__u64 *counter = &st->ram_bytes, n = 1000;
 	unsigned int i;
 
@@ -78,7 +83,7 @@ static void set_stat(struct vprobe_stat *st)
 	st->ram_bytes = 1ULL << 30;
 	st->hole_bytes = 3ULL << 28;
 	st->failsafe_writes = 2000;
-	if (st->id == 2 && mode && !strcmp(mode, "quarantined")) {
+	if (st->id == 2 && is_mode("quarantined")) {
 		st->state = VPROBE_VM_QUARANTINED;
 		strcpy(st->quarantine_why, "it lies");
 	}
@@ -150,6 +155,10 @@ static int fake_ioctl(unsigned long req, void *arg)
 	case VPROBE_IOC_MAP:
 		return set_map(arg);
 	case VPROBE_IOC_DETACH:
+		if (common->id == 2 && is_mode("stuck"))
+			return refuse(EBUSY, &common->reason,
+				      VPROBE_REASON_BUSY);
+		return 0;
 	case VPROBE_IOC_SET_HELPER:
 	case VPROBE_IOC_QUARANTINE:
 		return 0;
@@ -162,7 +171,7 @@ static int fake_ioctl(unsigned long req, void *arg)
 		reclaim->blocks = 2;
 		reclaim->reported = 7ULL << 20;
 		reclaim->ns = 1500000;
-		return 0;
+		return is_mode("interrupted") ? refuse(EINTR, NULL, 0) : 0;
 	case VPROBE_IOC_FILL:
 		((struct vprobe_fill *)arg)->filled = 3ULL << 28;
 		return 0;

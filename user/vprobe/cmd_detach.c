@@ -36,8 +36,8 @@ static int detach_all(int dev)
 			first = err;
 	}
 	out_end();
-	if (first.code && out_json)
-		out_str("error", NULL, first.text);
+	if (first.code)
+		error_fields(&first);
 	out_end();
 	free(ids);
 	if (!first.code)

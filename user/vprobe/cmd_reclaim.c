@@ -83,6 +83,7 @@ static void stop_progress(struct progress *p)
 static void show(const struct vprobe_reclaim *req, bool interrupted)
 {
 	char taken[32], reported[32];
+	struct vprobe_error err;
 
 	out_note("%stook %s in %llu blocks; the guest reported %s free; %.1f ms",
 		 interrupted ? "interrupted: " : "",
@@ -97,6 +98,11 @@ static void show(const struct vprobe_reclaim *req, bool interrupted)
 	out_u64("reported_bytes", NULL, req->reported);
 	out_u64("ns", NULL, req->ns);
 	out_bool("interrupted", NULL, interrupted);
+	if (interrupted) {
+		vprobe_error_set(&err, -EINTR,
+				 "interrupted; what was taken stays taken");
+		error_fields(&err);
+	}
 	out_end();
 }
 

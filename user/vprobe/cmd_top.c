@@ -56,17 +56,17 @@ static uint64_t meminfo(const char *field)
 	return kib << 10;
 }
 
-/* "0.00": how much of the last 10 s some task waited for memory, in percent. */
-static void pressure(char *buf, size_t size)
+/* How much of the last 10 s some task waited for memory; -1: not known */
+static double pressure_percent(void)
 {
 	FILE *f = fopen("/proc/pressure/memory", "re");
-	char value[16] = "?";
+	double percent = -1;
 
-	if (f && fscanf(f, "some avg10=%15s", value) != 1)
-		strcpy(value, "?");
+	if (f && fscanf(f, "some avg10=%lf", &percent) != 1)
+		percent = -1;
 	if (f)
 		fclose(f);
-	snprintf(buf, size, "%s", value);
+	return percent;
 }
 
 /* Fills in vCPUs' faults per second, since the last look. */
@@ -131,7 +131,8 @@ static int show(int dev, const struct look *last, const struct look *now,
 		struct vprobe_error *err)
 {
 	uint64_t total = meminfo("MemTotal"), available = meminfo("MemAvailable");
-	char t[32], a[32], s[32], psi[16];
+	char t[32], a[32], s[32], p[32];
+	double pressure = pressure_percent();
 	struct vprobe_policy_info *policies;
 	uint64_t sum = 0;
 	size_t nr, i;
@@ -142,19 +143,19 @@ static int show(int dev, const struct look *last, const struct look *now,
 		return ret;
 	for (i = 0; i < now->nr; i++)
 		sum += now->stats[i].ram_bytes;
-	pressure(psi, sizeof(psi));
 	if (!out_json && isatty(STDOUT_FILENO))
 		printf("\033[H\033[J");
 	out_object(NULL);
 	out_size("host_total_bytes", NULL, total);
 	out_size("host_available_bytes", NULL, available);
 	out_size("vms_total_bytes", NULL, sum);
-	out_str("pressure_percent", NULL, psi);
+	out_percent("pressure_percent", NULL, pressure);
 	out_note("host %s, available %s; VMs %s, %.0f %% of the host; waiting for memory %s %%",
 		 size_text(total, t, sizeof(t)),
 		 size_text(available, a, sizeof(a)),
 		 size_text(sum, s, sizeof(s)),
-		 total ? 100.0 * (double)sum / (double)total : 0.0, psi);
+		 total ? 100.0 * (double)sum / (double)total : 0.0,
+		 percent_text(pressure, p, sizeof(p)));
 	show_vms(last, now, policies, nr);
 	out_end();
 	fflush(stdout);

@@ -102,6 +102,13 @@ error_t parse_vm_size(int key, char *arg, struct argp_state *state)
 	return parse_vm_args(key, arg, state, true);
 }
 
+void error_fields(const struct vprobe_error *err)
+{
+	out_str("error", NULL, err->text);
+	out_str("reason", NULL, vprobe_reason_name(err->reason));
+	out_u64("errno", NULL, (uint64_t)-err->code);
+}
+
 int fail(const struct vprobe_error *err)
 {
 	if (!out_json) {
@@ -109,9 +116,7 @@ int fail(const struct vprobe_error *err)
 		return EXIT_FAILED;
 	}
 	out_object(NULL);
-	out_str("error", "error", err->text);
-	out_str("reason", NULL, vprobe_reason_name(err->reason));
-	out_u64("errno", NULL, (uint64_t)-err->code);
+	error_fields(err);
 	out_end();
 	return EXIT_FAILED;
 }

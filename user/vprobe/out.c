@@ -210,6 +210,27 @@ void out_ns(const char *key, const char *label, uint64_t ns)
 	put_number(key, label, ns, buf);
 }
 
+const char *percent_text(double percent, char *buf, size_t len)
+{
+	if (percent < 0)
+		snprintf(buf, len, "?");
+	else
+		snprintf(buf, len, "%.2f", percent);
+	return buf;
+}
+
+void out_percent(const char *key, const char *label, double percent)
+{
+	char buf[32];
+
+	percent_text(percent, buf, sizeof(buf));
+	if (!out_json)
+		put_text(label, buf);
+	else
+		json_put(key, percent < 0 ? NULL :
+			 json_object_new_double_s(percent, buf));
+}
+
 void out_note(const char *fmt, ...)
 {
 	va_list ap;

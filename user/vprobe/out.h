@@ -39,10 +39,14 @@ void out_size(const char *key, const char *label, uint64_t bytes);
 void out_ns(const char *key, const char *label, uint64_t ns);
 /* A number that text shows as 0x... */
 void out_hex(const char *key, const char *label, uint64_t val);
+/* Percent, less than 0 if that is not known: "0.37", or null and "?" */
+void out_percent(const char *key, const char *label, double percent);
 /* A line of text only. */
 void out_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Formats as out_size() does. */
 const char *size_text(uint64_t bytes, char *buf, size_t len);
+/* Formats as out_percent() does. */
+const char *percent_text(double percent, char *buf, size_t len);
 
 #endif

@@ -77,6 +77,8 @@ int open_device(void);
 /* Open the device and find a VM. Returns -1 after the message. */
 int open_vm(const char *spec, struct vprobe_stat *stat);
 
+/* What JSON has of an error, in an object that also says what was done. */
+void error_fields(const struct vprobe_error *err);
 /* A sentence on stderr, or an object with it in JSON. Returns EXIT_FAILED */
 int fail(const struct vprobe_error *err);
 
