@@ -136,6 +136,19 @@ FAKE_VPROBE=quarantined is 'top shows it' 0 'db +quarantined ' vprobe top -n 1
 FAKE_VPROBE=quarantined is 'it has no helper to remove' 1 'has no helper' \
 	vprobe helper remove db
 
+for why in '\377' '\300\257' '\355\240\200' '\364\220\200\200' 'cut\303' \
+	'esc\033' 'csi\302\233' '\177'; do
+	is "quarantine for $why" 2 'has to be UTF-8, without control' \
+		vprobe quarantine db --why "$(printf '%b' "$why")"
+done
+is 'quarantine for a reason in UTF-8' 0 'VM 2 is in quarantine' \
+	vprobe quarantine db --why "$(printf 'caf\303\251 \342\202\254')"
+FAKE_VPROBE=odd json 'a name that is no UTF-8 becomes some' 0 \
+	'[v["name"] for v in d] == ["web", "d\ufffd\x1b[2J\xe9"]' \
+	vprobe --json ls
+FAKE_VPROBE=odd is 'and does nothing to a terminal' 0 \
+	"$(printf '^ +2 +d\\?\\?\\[2J\303\251 ')" vprobe ls
+
 is 'policy show' 0 '^ +1 +evil +2 +gone +0 .* decide\(\) returned -5' \
 	vprobe policy show
 json 'policy show --json' 0 '[p["name"] for p in d] ==

@@ -21,16 +21,12 @@ static const struct argp_option options[] = {
 
 static const char *parse_why(struct argp_state *state, const char *arg)
 {
-	const char *p;
-
 	if (!*arg || strlen(arg) >= VPROBE_WHY_LEN)
 		argp_error(state, "the reason is empty or longer than %d bytes",
 			   VPROBE_WHY_LEN - 1);
-	for (p = arg; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			argp_error(state,
-				   "there are control characters in the reason");
-	}
+	if (!text_is_printable(arg))
+		argp_error(state,
+			   "the reason has to be UTF-8, without control characters");
 	return arg;
 }
 

@@ -134,10 +134,13 @@ static void put_text(const char *label, const char *text)
 
 void out_str(const char *key, const char *label, const char *val)
 {
+	char *clean = text_clean(val, !out_json);
+
 	if (out_json)
-		json_put(key, json_object_new_string(val));
+		json_put(key, json_object_new_string(clean));
 	else
-		put_text(label, val);
+		put_text(label, clean);
+	free(clean);
 }
 
 void out_bool(const char *key, const char *label, bool val)

@@ -4,7 +4,8 @@
  * as text for people or, with --json, as one JSON document.
  *
  * A field has a key (JSON) and a label (text); one without a label is JSON
- * only. JSON has plain numbers: bytes, nanoseconds, counts.
+ * only. JSON has plain numbers: bytes, nanoseconds, counts. Strings may be anybody's:
+ * in text what cannot be printed is "?", in JSON what is no UTF-8 is U+FFFD.
  */
 #ifndef VPROBE_OUT_H
 #define VPROBE_OUT_H
@@ -48,5 +49,10 @@ void out_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const char *size_text(uint64_t bytes, char *buf, size_t len);
 /* Formats as out_percent() does. */
 const char *percent_text(double percent, char *buf, size_t len);
+
+/* Whether it is UTF-8 without control characters. */
+bool text_is_printable(const char *text);
+/* A copy as the printer shows it, to be freed. */
+char *text_clean(const char *text, bool terminal);
 
 #endif
