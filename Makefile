@@ -14,7 +14,7 @@ in_root	= $(BED)/enter -b "$$(kern/build-kernel $(1)):/kernel" \
 folders	:= bpf guest user
 
 help:
-	@echo 'make demo            build all, boot, show a guest give memory back'
+	@echo 'make demo            build all, boot, show three guests share too small a host'
 	@echo 'make check           build all, run the tests'
 	@echo 'make check LONG=1    and those that take long'
 	@echo 'make check T=NAME    only tests/NAME.bats (several: T="a b")'

@@ -190,7 +190,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = argp_options,
 		.parser = parse_opt,
-		.doc = "Hears over vsock what guests register, and loads it for the VMs that are attached.\v"
+		.doc = "Hears over vsock what guests register, attaches their VMs, and loads it for them.\v"
 		       "It stays in the foreground. Exit codes: 0 done, 1 failed, 2 usage.",
 	};
 	const char *dir = getenv("RUNTIME_DIRECTORY");
