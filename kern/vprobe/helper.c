@@ -255,7 +255,8 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	return 0;
 }
 
-static void helper_free(struct vprobe_helper *helper)
+/* Context: process. Nobody runs it any more. */
+void vprobe_helper_free(struct vprobe_helper *helper)
 {
 	if (!helper)
 		return;
@@ -279,18 +280,18 @@ static struct vprobe_helper *helper_load(struct vprobe_set_helper *arg)
 	helper->layout_len = arg->layout_len;
 	if (copy_from_user(helper->layout, u64_to_user_ptr(arg->layout),
 			   arg->layout_len)) {
-		helper_free(helper);
+		vprobe_helper_free(helper);
 		return ERR_PTR(-EFAULT);
 	}
 	prog = bpf_prog_get_type_dev(arg->prog_fd, BPF_PROG_TYPE_SYSCALL,
 				     false);
 	if (IS_ERR(prog)) {
-		helper_free(helper);
+		vprobe_helper_free(helper);
 		return ERR_CAST(prog);
 	}
 	helper->prog = prog;
 	if (prog->aux->max_ctx_offset > sizeof(struct vprobe_helper_ctx)) {
-		helper_free(helper);
+		vprobe_helper_free(helper);
 		return ERR_PTR(-EINVAL);
 	}
 	return helper;
@@ -300,7 +301,7 @@ static struct vprobe_helper *helper_load(struct vprobe_set_helper *arg)
 void vprobe_drop_helper(struct vprobe_vm *vm)
 {
 	lockdep_assert_held(&vm->pass_lock);
-	helper_free(vm->helper);
+	vprobe_helper_free(vm->helper);
 	WRITE_ONCE(vm->helper, NULL);
 	/* Nobody can tell any more. */
 	WRITE_ONCE(vm->free_bytes, 0);
@@ -367,7 +368,7 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
 out_free:
-	helper_free(helper);
+	vprobe_helper_free(helper);
 	return r;
 }
 

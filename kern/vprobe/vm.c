@@ -78,6 +78,16 @@ static void vm_free(struct vprobe_vm *vm)
 	xa_destroy(&vm->was_fired);
 	WARN_ON(!xa_empty(&vm->blocks) || !xa_empty(&vm->watches));
 	if (vm->mm)
+	return 0;
+}
+
+static void vm_free_rest(struct vprobe_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_iommufds; i++)
+		iommufd_ctx_put(vm->ictx[i]);
+	vprobe_helper_free(vm->helper);
 		mmdrop(vm->mm);
 	if (vm->kvm)
 		kvm_put_kvm(vm->kvm);
@@ -233,10 +243,12 @@ static int vm_detach(struct vprobe_vm *vm, u32 *reason)
 					 VPROBE_REASON_BUSY;
 		goto out_unlock;
 	}
-	/* No pass, so no new blocks, from here on. */
+	/*
+	 * No pass, so no new blocks, from here on. The helper goes with the VM:
+	 * without one before, it would look as if the guest's kernel had gone.
+	 */
 	WRITE_ONCE(vm->detached, true);
 	vprobe_policy_stop(vm);
-	vprobe_drop_helper(vm);
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
 	if (r)

@@ -352,6 +352,7 @@ void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 void vprobe_policy_pressure(u32 pressure);
 void vprobe_policy_work(struct work_struct *work);
 void vprobe_policy_start(struct vprobe_vm *vm);
+void vprobe_helper_free(struct vprobe_helper *helper);
 void vprobe_policy_stop(struct vprobe_vm *vm);
 int vprobe_policy_list(struct vprobe_policies *arg);
 int vprobe_policy_init(void);
