@@ -201,7 +201,9 @@ vprobe_backing_at(const struct vprobe_backings *b, gfn_t gfn)
  * @gfn: which page
  * @addr: out: the kernel's address of the page
  *
- * Never allocates or reads anything in: a page that is not there is not there.
+ * Never allocates or reads anything in: a page that is not there is not there. Nor
+ * is one that has not been cleared yet, whose contents may be anybody's, or one
+ * that the hardware has failed, which nobody may touch.
  *
  * Context: any.
  * Return: the folio with a reference, or NULL.
@@ -214,12 +216,18 @@ struct folio *vprobe_backing_folio(const struct vprobe_backings *b, gfn_t gfn,
 	pgoff_t index;
 
 	if (!m)
+	struct page *page;
 		return NULL;
 	index = m->pgoff + (gfn - m->gfn);
 	folio = filemap_get_folio(m->file->f_mapping, index);
 	if (IS_ERR(folio))
 		return NULL;
-	*addr = page_address(folio_file_page(folio, index));
+	page = folio_file_page(folio, index);
+	if (!folio_test_uptodate(folio) || is_page_hwpoison(page)) {
+		folio_put(folio);
+		return NULL;
+	}
+	*addr = page_address(page);
 	return folio;
 }
 

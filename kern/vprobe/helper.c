@@ -79,20 +79,26 @@ __bpf_kfunc int vprobe_read(void *dst, u32 dst__sz, u64 gpa)
 {
 	struct vprobe_run *run = current_run();
 	struct folio *folio;
+	unsigned long left;
 	void *addr;
 
 	if (!run)
 		return -EPERM;
 	if (dst__sz > PAGE_SIZE - offset_in_page(gpa))
 		return -EINVAL;
+	/* The next lines with a size that is too large, by a wrong guess. */
+	barrier_nospec();
 	folio = vprobe_backing_folio(run->vm->backings, gpa_to_gfn(gpa), &addr);
 	if (!folio) {
 		memset(dst, 0, dst__sz);
 		return -EFAULT;
 	}
-	memcpy(dst, addr + offset_in_page(gpa), dst__sz);
+	/* The hardware may fail it now. */
+	left = copy_mc_to_kernel(dst, addr + offset_in_page(gpa), dst__sz);
+	if (left)
+		memset(dst, 0, dst__sz);
 	folio_put(folio);
-	return 0;
+	return left ? -EFAULT : 0;
 }
 
 /**
@@ -112,6 +118,11 @@ __bpf_kfunc const u8 *vprobe_window(u64 gpa, const u32 rdonly_buf_size)
 	if (!run || run->nr_windows == VPROBE_WINDOWS_MAX ||
 	    rdonly_buf_size > PAGE_SIZE - offset_in_page(gpa))
 		return NULL;
+	/*
+	 * The verifier lets the program use as many bytes as it asks for, and an
+	 * offset that it knows has no mask against wrong guesses.
+	 */
+	barrier_nospec();
 	folio = vprobe_backing_folio(run->vm->backings, gpa_to_gfn(gpa), &addr);
 	if (!folio)
 		return NULL;
@@ -131,6 +142,8 @@ __bpf_kfunc const u8 *vprobe_layout(const u32 rdonly_buf_size)
 
 	if (!run || rdonly_buf_size > run->vm->helper->layout_len)
 		return NULL;
+	/* As in vprobe_window(). */
+	barrier_nospec();
 	return run->vm->helper->layout;
 }
 
@@ -172,7 +185,8 @@ __bpf_kfunc int vprobe_report(u64 gpa, u32 order, u64 watch_gpa)
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(vprobe_kfuncs)
-BTF_ID_FLAGS(func, vprobe_read)
+/* Trusted: not a pointer that may be NULL, see policy_bpf.c. */
+BTF_ID_FLAGS(func, vprobe_read, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_window, KF_RET_NULL)
 BTF_ID_FLAGS(func, vprobe_layout, KF_RET_NULL)
 BTF_ID_FLAGS(func, vprobe_report)
@@ -212,7 +226,8 @@ static u32 run_prog(struct bpf_prog *prog, struct vprobe_helper_ctx *ctx)
  * but alignment and order.
  *
  * Context: process, pass_lock.
- * Return: 0; ENOMEM; EPROTO if the helper failed or does not advance.
+ * Return: 0; ENOMEM; EPROTO if the helper failed or does not advance beyond what
+ * it reported.
  */
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr)
@@ -223,6 +238,7 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 		.min_order = vm->granule_shift - PAGE_SHIFT,
 	};
 	struct vprobe_run *run;
+	gfn_t floor;
 	u64 start;
 	u32 ret;
 
@@ -243,12 +259,17 @@ int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	vprobe_count(vm, VPROBE_C_HELPER_RUNS);
 	run_end(run);
 	*nr = run->nr_reports;
+	floor = run->floor;
 	/* Another task may be looking at the node. */
 	kfree_rcu(run, rcu);
 
 	*next = gpa_to_gfn(ctx.next);
-	if (ret || ctx.next > ctx.end || offset_in_page(ctx.next) ||
-	    *next <= gfn) {
+	/*
+	 * What it has reported is behind it: reporting the same again and again
+	 * would be work for others, for which it does not pay.
+	 */
+	if (ret || *next > end || offset_in_page(ctx.next) || *next <= gfn ||
+	    *next < min(floor, end)) {
 		vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
 		return -EPROTO;
 	}
