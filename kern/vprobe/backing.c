@@ -110,9 +110,11 @@ static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 	struct kvm_memory_slot *slot;
 	struct rb_node *node;
 	struct kvm_memslots *slots;
-	int idx, r = 0;
+	int idx, r;
 
-	mmap_read_lock(vm->mm);
+	r = mmap_read_lock_killable(vm->mm);
+	if (r)
+		return r;
 	idx = srcu_read_lock(&vm->kvm->srcu);
 	slots = __kvm_memslots(vm->kvm, 0);
 	for (node = rb_first(&slots->gfn_tree); node && !r;
@@ -149,8 +151,9 @@ void vprobe_backings_put(struct vprobe_backings *b)
  *
  * Context: process. Takes mmap_lock, kvm->srcu.
  * Return: the list, sorted by gfn, or an ERR_PTR: ESRCH if the VMM is exiting,
- * ENOMEM. It is a snapshot; vm->region_gen tells if it is still true. Of what is in
- * more than VPROBE_BACKINGS_MAX pieces the rest is left alone.
+ * ENOMEM, EINTR on a fatal signal. It is a snapshot; vm->region_gen tells if it is
+ * still true. Of what is in more than VPROBE_BACKINGS_MAX pieces the rest is left
+ * alone.
  */
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
 {
@@ -213,10 +216,10 @@ struct folio *vprobe_backing_folio(const struct vprobe_backings *b, gfn_t gfn,
 {
 	const struct vprobe_backing *m = vprobe_backing_at(b, gfn);
 	struct folio *folio;
+	struct page *page;
 	pgoff_t index;
 
 	if (!m)
-	struct page *page;
 		return NULL;
 	index = m->pgoff + (gfn - m->gfn);
 	folio = filemap_get_folio(m->file->f_mapping, index);
@@ -476,7 +479,7 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * when there is no other memory.
  *
  * Context: process.
- * Return: 0, or ENOMEM; part of it may be populated then.
+ * Return: 0, ENOMEM, or EAGAIN if a signal came; part of it may be populated then.
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
@@ -495,13 +498,16 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	/* What devices will pin has to be where it can stay. */
 	pin = memalloc_pin_save();
 	r = populate(blk);
-	if (r && host_is_short() && vprobe_reserve_use(vprobe_blk_pages(blk)))
+	if (r && r != -EINTR && host_is_short() && vprobe_reserve_use(vprobe_blk_pages(blk)))
 		r = populate(blk);
 	memalloc_pin_restore(pin);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
 	current->flags |= emergency;
 
+	/* hugetlbfs looks for signals, also for those that do not kill. */
+	if (r == -EINTR)
+		return -EAGAIN;
 	/* No huge page, no space in a size-limited mount: it can only be freed */
 	return r ? -ENOMEM : 0;
 }

@@ -154,11 +154,9 @@ struct vprobe_blk *vprobe_blk_create(struct vprobe_vm *vm,
 	blk->uaddr = backing->uaddr + (offset << PAGE_SHIFT);
 	blk->pgoff = backing->pgoff + offset;
 	blk->file = get_file(backing->file);
-	for (i = 0; i < vm->nr_iommufds; i++) {
+	for (i = 0; i < vm->nr_iommufds; i++)
 		iommufd_hole_init(&blk->holes[i], blk->uaddr,
 				  vprobe_blk_bytes(blk));
-		RB_CLEAR_NODE(&blk->holes[i].node.rb);
-	}
 
 	r = index_blk(vm, blk);
 	if (r) {

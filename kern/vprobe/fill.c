@@ -89,7 +89,7 @@ void vprobe_reserve_exit(void)
  * looks for somebody to kill would cost the guest its block: use the kernel's
  * own reserves.
  */
-static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, bool nowait)
+static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, long timeout)
 {
 	unsigned int noreclaim, i;
 	int r = 0;
@@ -100,11 +100,9 @@ static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, bool nowait)
 		return -ENOMEM;
 	noreclaim = memalloc_noreclaim_save();
 	for (i = 0; i < vm->nr_iommufds && !r; i++) {
-		if (RB_EMPTY_NODE(&blk->holes[i].node.rb))
-			continue;
-		r = iommufd_fill(vm->puncher[i], &blk->holes[i], nowait);
-		if (!r)
-			RB_CLEAR_NODE(&blk->holes[i].node.rb);
+		if (iommufd_hole_exists(&blk->holes[i]))
+			r = iommufd_fill(vm->puncher[i], &blk->holes[i],
+					 timeout);
 	}
 	memalloc_noreclaim_restore(noreclaim);
 	if (!r)
@@ -120,9 +118,42 @@ static bool has_clock(enum vprobe_fill_why why)
 }
 
 /*
- * Start the clock of a fill that has to wait; nobody tried for a while before
- * @began: anew. Waiting for a lock is no shortage, but has the same limit.
+ * How long for those who map memory or attach a device, in jiffies. A vCPU's fault
+ * comes again, and so does the fail-safe. Who takes a memslot away has to wait for
+ * as long as it takes, or be killed.
  */
+static long lock_timeout(enum vprobe_fill_why why)
+{
+	switch (why) {
+	case VPROBE_FILL_VCPU:
+	case VPROBE_FILL_READ:
+	case VPROBE_FILL_FAILSAFE:
+		return 0;
+	case VPROBE_FILL_SETTLE:
+		return MAX_SCHEDULE_TIMEOUT;
+	case VPROBE_FILL_UNDO:
+		/* One of a batch, for which vCPUs may wait. */
+		return HZ / 20;
+	default:
+		return HZ / 4;
+	}
+}
+
+/*
+ * Start the clock of whoever waits for a block; nobody did for a while before
+ * @began: anew.
+ */
+static void start_clock(struct vprobe_blk *blk, unsigned long began)
+{
+	if (!READ_ONCE(blk->wait_since) ||
+	    time_after(began, READ_ONCE(blk->wait_last) + HZ)) {
+		WRITE_ONCE(blk->wait_since, began ?: 1);
+		blk->wait_counted = false;
+	}
+	WRITE_ONCE(blk->wait_last, jiffies);
+}
+
+/* Waiting for a lock is no shortage, but has the same limit. */
 static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			enum vprobe_fill_why why, unsigned long began, int r)
 {
@@ -132,12 +163,8 @@ static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		vprobe_squeeze_for(vm, hugetlb, vprobe_blk_bytes(blk));
 	if (!has_clock(why))
 		return;
-	if (!blk->wait_since || time_after(began, blk->wait_last + HZ)) {
-		WRITE_ONCE(blk->wait_since, began ?: 1);
-		blk->wait_counted = false;
-	}
-	blk->wait_last = jiffies;
-	if (r == -EAGAIN || blk->wait_counted)
+	start_clock(blk, began);
+	if (r == -EAGAIN || r == -EINTR || blk->wait_counted)
 		return;
 	blk->wait_counted = true;
 	vprobe_count(vm, VPROBE_C_FILL_WAITS);
@@ -157,6 +184,15 @@ static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 	spin_unlock(&vm->lock);
 }
 
+/* A block is whole: let go of it. Who stopped the VM for it did so before that. */
+void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk)
+{
+	vprobe_blk_release(vm, blk);
+	spin_lock(&vm->lock);
+	WRITE_ONCE(vm->stop_errno, 0);
+	spin_unlock(&vm->lock);
+}
+
 /**
  * vprobe_fill_blk() - give a block back
  * @vm: the VM
@@ -168,21 +204,21 @@ static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
  *
  * Context: process; a vCPU's thread, or any other. Takes what iommufd_fill()
  * takes, and KVM's mmu_lock.
- * Return: 0, ENOMEM, EFAULT if the VMM's mapping is gone; EAGAIN in a guest's
- * fault if the VMM is mapping memory or attaching a device, which ends by itself.
+ * Return: 0, ENOMEM, EFAULT if the VMM's mapping is gone; EAGAIN if the VMM is
+ * mapping memory or attaching a device, which takes as long as it wants; EINTR on
+ * a fatal signal.
  */
 int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		    enum vprobe_fill_why why)
 {
 	bool vcpu = why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ;
-	bool nowait = vcpu || why == VPROBE_FILL_FAILSAFE;
 	u64 start = ktime_get_ns(), ns;
 	unsigned long began = jiffies;
 	int r;
 
 	r = vprobe_backing_populate(vm, blk);
 	if (!r)
-		r = fill_iommu(vm, blk, nowait);
+		r = fill_iommu(vm, blk, lock_timeout(why));
 	if (r) {
 		fill_failed(vm, blk, why, began, r);
 		vprobe_blk_move(vm, blk, VPROBE_FILLING, VPROBE_HOLE);
@@ -205,11 +241,7 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		vprobe_count(vm, VPROBE_C_FILLS_UNDO);
 	ns = ktime_get_ns() - start;
 	vprobe_count_fill(vm, ns);
-	vprobe_blk_release(vm, blk);
-	/* Who stopped the VM for this block did so before it was GONE. */
-	spin_lock(&vm->lock);
-	WRITE_ONCE(vm->stop_errno, 0);
-	spin_unlock(&vm->lock);
+	vprobe_fill_over(vm, blk);
 	/* The caller's reference keeps what it looks at. */
 	if (vcpu)
 		vprobe_policy_filled(vm, blk, ns);
@@ -267,6 +299,21 @@ bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 	/* If it is continued, it gets the whole time again. */
 	WRITE_ONCE(blk->wait_since, 0);
 	return true;
+}
+
+/**
+ * vprobe_fill_stands_still() - has somebody else's step taken too long?
+ * @vm: the VM
+ * @blk: a block that a guest's fault, or settle(), waits for
+ * @began: jiffies when it began to
+ *
+ * Context: as vprobe_fill_gave_up(), whose limit it is.
+ */
+bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
+			      unsigned long began)
+{
+	start_clock(blk, began);
+	return vprobe_fill_gave_up(vm, blk, -EAGAIN);
 }
 
 static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
@@ -359,6 +406,8 @@ int vprobe_make_whole(struct vprobe_vm *vm)
 		filled = 0;
 		r = vprobe_fill_some(vm, U64_MAX, 0, ULONG_MAX,
 				     VPROBE_FILL_OTHER, &filled);
+		if (r == -EAGAIN)
+			r = -EBUSY;
 		left = blocks_left(vm);
 		if (!left)
 			return 0;
@@ -523,7 +572,7 @@ void vprobe_forget_all(struct vprobe_vm *vm)
 
 	while ((blk = vprobe_blk_next(vm, &gfn, ULONG_MAX))) {
 		for (i = 0; blk->punched && i < vm->nr_iommufds; i++)
-			if (!RB_EMPTY_NODE(&blk->holes[i].node.rb))
+			if (iommufd_hole_exists(&blk->holes[i]))
 				iommufd_forget_hole(vm->puncher[i],
 						    &blk->holes[i]);
 		vprobe_blk_move(vm, blk, VPROBE_HOLE, VPROBE_FILLING);

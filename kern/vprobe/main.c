@@ -50,12 +50,21 @@ static int do_fill(struct vprobe_vm *vm, struct vprobe_fill *arg)
 	if (r)
 		return r;
 	arg->filled = 0;
+	arg->reason = VPROBE_REASON_NONE;
 	r = vprobe_fill_some(vm, arg->target, 0, ULONG_MAX, VPROBE_FILL_OTHER,
 			     &arg->filled);
 	mutex_unlock(&vm->pass_lock);
-	if (r)
-		arg->reason = r == -EINTR ? VPROBE_REASON_NONE :
-					    VPROBE_REASON_NO_MEMORY;
+	switch (r) {
+	case 0:
+	case -EINTR:
+		break;
+	case -EAGAIN:
+		r = -EBUSY;
+		arg->reason = VPROBE_REASON_BUSY;
+		break;
+	default:
+		arg->reason = VPROBE_REASON_NO_MEMORY;
+	}
 	return r;
 }
 

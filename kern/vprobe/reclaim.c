@@ -65,7 +65,11 @@ static void give_up(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	/* The pass owns it, so nobody else can move it. */
 	vprobe_blk_move(vm, blk, blk->state, VPROBE_FILLING);
 	if (!blk->punched) {
-		vprobe_blk_release(vm, blk);
+		/* Somebody may have been stopped while he waited for it. */
+		if (READ_ONCE(blk->fired))
+			vprobe_fill_over(vm, blk);
+		else
+			vprobe_blk_release(vm, blk);
 		return;
 	}
 	/* If that fails it is a hole, with its memory still there. */
@@ -307,12 +311,12 @@ static void batch_punch(struct vprobe_vm *vm, struct batch *batch)
 	struct iommufd_hole *holes[VPROBE_BATCH];
 	unsigned int i, j;
 
-	for (j = 0; j < batch->nr; j++)
-		batch->blk[j]->punched = true;
 	for (i = 0; i < vm->nr_iommufds; i++) {
 		for (j = 0; j < batch->nr; j++)
 			holes[j] = &batch->blk[j]->holes[i];
 		iommufd_punch(vm->puncher[i], holes, batch->nr);
+		for (j = 0; j < batch->nr; j++)
+			batch->blk[j]->punched |= iommufd_hole_exists(holes[j]);
 	}
 }
 
@@ -324,10 +328,17 @@ static enum vprobe_reason punch_result(struct vprobe_vm *vm,
 	if (vprobe_should_fail(VPROBE_P_PUNCH))
 		return VPROBE_REASON_IOMMU;
 	for (i = 0; i < vm->nr_iommufds; i++) {
-		if (blk->holes[i].rc == -EBUSY)
+		switch (blk->holes[i].rc) {
+		case 0:
+			break;
+		case -EBUSY:
 			return VPROBE_REASON_PINNED;
-		if (blk->holes[i].rc)
+		case -EAGAIN:
+		case -EINTR:
+			return VPROBE_REASON_BUSY;
+		default:
 			return VPROBE_REASON_IOMMU;
+		}
 	}
 	return VPROBE_REASON_NONE;
 }
@@ -344,24 +355,28 @@ static enum vprobe_reason backing_reason(int r)
 	}
 }
 
-/* Devices cannot reach it any more. Drop it, unless somebody wants it. */
-static void finish_blk(struct pass *pass, struct vprobe_blk *blk)
+/*
+ * Devices cannot reach it any more. Drop it, unless somebody wants it. Returns why
+ * it was not dropped.
+ */
+static enum vprobe_reason finish_blk(struct pass *pass, struct vprobe_blk *blk)
 {
 	struct vprobe_vm *vm = pass->vm;
 	enum vprobe_reason why;
 
 	why = punch_result(vm, blk);
-	if (!why && READ_ONCE(blk->fired)) {
-		give_up(vm, blk, VPROBE_REASON_RACED);
-		return;
-	}
+	if (!why && READ_ONCE(blk->fired))
+		why = VPROBE_REASON_RACED;
 	if (!why)
 		why = backing_reason(vprobe_backing_check(blk));
-	if (!why)
+	if (!why) {
+		/* It may fail half way. */
+		blk->punched = true;
 		why = backing_reason(vprobe_backing_drop(vm, blk));
+	}
 	if (why) {
 		give_up(vm, blk, why);
-		return;
+		return why;
 	}
 	pass->taken += vprobe_blk_bytes(blk);
 	pass->blocks++;
@@ -369,6 +384,7 @@ static void finish_blk(struct pass *pass, struct vprobe_blk *blk)
 	vprobe_add(vm, VPROBE_C_TAKEN_BYTES, vprobe_blk_bytes(blk));
 	blk->taken_ns = ktime_get_ns();
 	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
+	return VPROBE_REASON_NONE;
 }
 
 /* From ARMING to RECLAIMING, for those that pass every test. */
@@ -415,7 +431,9 @@ static int batch_take(struct pass *pass, struct batch *batch)
 	if (batch->nr)
 		batch_punch(vm, batch);
 	for (i = 0; i < batch->nr; i++) {
-		finish_blk(pass, batch->blk[i]);
+		/* The VMM maps memory, or attaches a device: that may take long. */
+		if (finish_blk(pass, batch->blk[i]) == VPROBE_REASON_BUSY)
+			r = r ?: -EBUSY;
 		batch_remove(batch, i);
 		cond_resched();
 	}

@@ -7,8 +7,10 @@
  *
  * How long that takes: a VM is asked for SQUEEZE_MS at most and waited for
  * SQUEEZE_TRIES * 20 ms at most; one that gave nothing is not asked again within
- * a second. A fill that still waits asks again after SQUEEZE_AGAIN, and ends
- * after fill_timeout_ms.
+ * a second. A VMM can have what is done to its memory wait for ever, so each VM's
+ * own work does it: one that takes longer than SQUEEZE_WAIT_MS is left behind, and
+ * not asked again before it has ended. A fill that still waits asks again after
+ * SQUEEZE_AGAIN, and ends after fill_timeout_ms.
  *
  * Memory counts as given when its pages have been freed (vprobe_freed_pages()):
  * a hole where there never was any helps nobody, and pages of hugetlbfs go back
@@ -24,6 +26,7 @@
 /* How long one VM may be asked, and tries for its lock, 20 ms each. */
 #define SQUEEZE_MS	500
 #define SQUEEZE_TRIES	5
+#define SQUEEZE_WAIT_MS	(SQUEEZE_MS + SQUEEZE_TRIES * 20 + 100)
 /* How often one VM may have others asked, in jiffies. */
 #define SQUEEZE_AGAIN	(HZ / 10)
 /* Nobody had anything: for so long nobody is asked before there is need. */
@@ -36,7 +39,12 @@
 #define SQUEEZE_OOM_ALL_MS	3000
 
 static struct squeeze {
+	/* Its own: it waits for works of vprobe_wq. */
+	struct workqueue_struct *wq;
 	struct work_struct work;
+	wait_queue_head_t ended;	/* for vm->squeezing */
+	/* Who takes memory now: must not wait for itself. */
+	struct task_struct *runner;
 	spinlock_t lock;	/* who wants what */
 	u64 want[2];		/* lock; bytes, of 4 KiB pages and of hugetlb */
 	u64 except;		/* lock; the VM that is spared, or 0 */
@@ -103,17 +111,14 @@ static u64 squeeze_locked(struct vprobe_vm *vm, bool hugetlb, u64 want,
 	return freed;
 }
 
-/* Bytes that came free; @none: there are none, for now. */
-static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want, bool *none)
+/* As squeeze_locked(), if the VM can be had. */
+static u64 squeeze_try(struct vprobe_vm *vm, bool hugetlb, u64 want, bool *none)
 {
 	unsigned int noreclaim;
 	int tries = SQUEEZE_TRIES;
 	u64 freed = 0;
 	bool locked;
 
-	*none = time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb]));
-	if (*none)
-		return 0;
 	/* A pass that somebody else runs ends for it. */
 	atomic_inc(&vm->waiters);
 	while (!(locked = mutex_trylock(&vm->pass_lock)) && tries--)
@@ -131,6 +136,47 @@ static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want, bool *none)
 	}
 	mutex_unlock(&vm->pass_lock);
 	return freed;
+}
+
+/* Context: a work that holds a reference on the VM. */
+void vprobe_squeeze_work(struct work_struct *work)
+{
+	struct vprobe_vm *vm = container_of(work, struct vprobe_vm,
+					    squeeze_work);
+	struct vprobe_squeeze *s = &vm->squeeze;
+
+	WRITE_ONCE(squeeze.runner, current);
+	s->freed = squeeze_try(vm, s->hugetlb, s->want, &s->none);
+	/* It is somebody else by now if this one was left behind. */
+	cmpxchg(&squeeze.runner, current, NULL);
+	/* With squeeze_vm(). */
+	smp_store_release(&vm->squeezing, false);
+	wake_up(&squeeze.ended);
+	vprobe_vm_put(vm);
+}
+
+/* Bytes that came free; @none: there are none, for now. */
+static u64 squeeze_vm(struct vprobe_vm *vm, bool hugetlb, u64 want, bool *none)
+{
+	*none = time_before(jiffies, READ_ONCE(vm->has_nothing[hugetlb]));
+	/* With vprobe_squeeze_work(). */
+	if (*none || smp_load_acquire(&vm->squeezing))
+		return 0;
+	vm->squeeze = (struct vprobe_squeeze) {
+		.want = want,
+		.hugetlb = hugetlb,
+	};
+	/* Only this work sets it. */
+	WRITE_ONCE(vm->squeezing, true);
+	refcount_inc(&vm->ref);
+	queue_work(vprobe_wq, &vm->squeeze_work);
+	if (!wait_event_timeout(squeeze.ended,
+				/* With vprobe_squeeze_work(). */
+				!smp_load_acquire(&vm->squeezing),
+				msecs_to_jiffies(SQUEEZE_WAIT_MS)))
+		return 0;
+	*none = vm->squeeze.none;
+	return vm->squeeze.freed;
 }
 
 static struct vprobe_vm *next_vm(void)
@@ -196,7 +242,7 @@ static int squeeze_ask(u64 except, bool hugetlb, u64 bytes)
 				     squeeze_min());
 	mine = ++squeeze.asked;
 	spin_unlock(&squeeze.lock);
-	queue_work(vprobe_wq, &squeeze.work);
+	queue_work(squeeze.wq, &squeeze.work);
 	return mine;
 }
 
@@ -260,7 +306,7 @@ static int squeeze_for_oom(struct notifier_block *nb, unsigned long action,
 	unsigned long *freed = arg, got;
 	int mine;
 
-	if (current_work() == &squeeze.work || !nearly_none() ||
+	if (READ_ONCE(squeeze.runner) == current || !nearly_none() ||
 	    time_before(jiffies, READ_ONCE(squeeze.pause)) || !may_hold_off())
 		return NOTIFY_OK;
 	mine = squeeze_ask(0, false, 0);
@@ -278,20 +324,25 @@ static struct notifier_block oom_notifier = {
 	.notifier_call = squeeze_for_oom,
 };
 
-/* Context: process, when there is a vprobe_wq. */
-void vprobe_squeeze_init(void)
+/* Context: process, when there is a vprobe_wq. Return: 0 or ENOMEM. */
+int vprobe_squeeze_init(void)
 {
+	squeeze.wq = alloc_ordered_workqueue("vprobe_squeeze", WQ_MEM_RECLAIM);
+	if (!squeeze.wq)
+		return -ENOMEM;
+	init_waitqueue_head(&squeeze.ended);
 	INIT_WORK(&squeeze.work, squeeze_work);
 	spin_lock_init(&squeeze.lock);
 	squeeze.pause = jiffies;
 	squeeze.oom_since = jiffies;
 	/* It always succeeds. */
 	register_oom_notifier(&oom_notifier);
+	return 0;
 }
 
 /* No VM is attached any more. */
 void vprobe_squeeze_exit(void)
 {
 	unregister_oom_notifier(&oom_notifier);
-	cancel_work_sync(&squeeze.work);
+	destroy_workqueue(squeeze.wq);
 }

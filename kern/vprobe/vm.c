@@ -62,22 +62,22 @@ unsigned int vprobe_vm_ids(u64 *ids, unsigned int room)
 	return nr;
 }
 
-static void vm_free(struct vprobe_vm *vm)
+/* How long to wait for those who map memory before a work does it; jiffies */
+#define FREE_TIMEOUT	(HZ / 4)
+
+static int vm_destroy_punchers(struct vprobe_vm *vm, long timeout)
 {
 	unsigned int i;
+	int r;
 
 	for (i = 0; i < vm->nr_iommufds; i++) {
-		if (!IS_ERR_OR_NULL(vm->puncher[i]))
-			iommufd_puncher_destroy(vm->puncher[i]);
-		iommufd_ctx_put(vm->ictx[i]);
+		if (IS_ERR_OR_NULL(vm->puncher[i]))
+			continue;
+		r = iommufd_puncher_destroy(vm->puncher[i], timeout);
+		if (r)
+			return r;
+		vm->puncher[i] = NULL;
 	}
-	vprobe_backings_put(vm->backings);
-	kvfree(vm->reports);
-	kvfree(vm->again);
-	kfree(vm->windows);
-	xa_destroy(&vm->was_fired);
-	WARN_ON(!xa_empty(&vm->blocks) || !xa_empty(&vm->watches));
-	if (vm->mm)
 	return 0;
 }
 
@@ -88,10 +88,38 @@ static void vm_free_rest(struct vprobe_vm *vm)
 	for (i = 0; i < vm->nr_iommufds; i++)
 		iommufd_ctx_put(vm->ictx[i]);
 	vprobe_helper_free(vm->helper);
+	vprobe_backings_put(vm->backings);
+	kvfree(vm->reports);
+	kvfree(vm->again);
+	kfree(vm->windows);
+	xa_destroy(&vm->was_fired);
+	WARN_ON(!xa_empty(&vm->blocks) || !xa_empty(&vm->watches));
+	if (vm->mm)
 		mmdrop(vm->mm);
 	if (vm->kvm)
 		kvm_put_kvm(vm->kvm);
 	kfree(vm);
+}
+
+static void vm_free_work(struct work_struct *work)
+{
+	struct vprobe_vm *vm = container_of(work, struct vprobe_vm, free_work);
+
+	/* Nobody kills us. */
+	WARN_ON(vm_destroy_punchers(vm, MAX_SCHEDULE_TIMEOUT));
+	vm_free_rest(vm);
+	module_put(THIS_MODULE);
+}
+
+/* Context: process. The caller may be anybody, and must not wait for the VMM. */
+static void vm_free(struct vprobe_vm *vm)
+{
+	if (!vm_destroy_punchers(vm, FREE_TIMEOUT)) {
+		vm_free_rest(vm);
+		return;
+	}
+	__module_get(THIS_MODULE);
+	queue_work(vprobe_wq, &vm->free_work);
 }
 
 void vprobe_vm_put(struct vprobe_vm *vm)
@@ -387,6 +415,8 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 	xa_init(&vm->was_fired);
 	init_waitqueue_head(&vm->wq);
 	INIT_WORK(&vm->release_work, vm_release);
+	INIT_WORK(&vm->free_work, vm_free_work);
+	INIT_WORK(&vm->squeeze_work, vprobe_squeeze_work);
 	INIT_DELAYED_WORK(&vm->failsafe_work, vprobe_failsafe_work);
 	INIT_DELAYED_WORK(&vm->policy_work, vprobe_policy_work);
 	vm->mn.ops = &vm_mn_ops;
@@ -503,6 +533,9 @@ static int check_attach(struct vprobe_attach *arg)
 	    arg->nr_iommufds > VPROBE_MAX_IOMMUFDS ||
 	    arg->fill_timeout_ms > INT_MAX)
 		return -EINVAL;
+	if (arg->fill_timeout_ms &&
+	    arg->fill_timeout_ms < VPROBE_FILL_TIMEOUT_MIN)
+		return -EINVAL;
 	if (shift < PAGE_SHIFT + VPROBE_ORDER_MIN ||
 	    shift > PAGE_SHIFT + VPROBE_ORDER_MAX) {
 		arg->reason = VPROBE_REASON_GRANULE;
@@ -583,11 +616,15 @@ struct vprobe_vm *vprobe_vm_next(unsigned long *id)
 
 int vprobe_vm_init(void)
 {
+	int r;
+
 	vprobe_wq = alloc_workqueue("vprobe", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!vprobe_wq)
 		return -ENOMEM;
-	vprobe_squeeze_init();
-	return 0;
+	r = vprobe_squeeze_init();
+	if (r)
+		destroy_workqueue(vprobe_wq);
+	return r;
 }
 
 /* No VM is attached: each of them holds the module. */

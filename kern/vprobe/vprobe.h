@@ -110,7 +110,7 @@ struct vprobe_blk {
 	bool fired;		/* the guest wants it: do not go on */
 	bool armed;		/* the watch is write-tracked */
 	bool confirmed;		/* reported free after arming */
-	bool punched;		/* holes[] exist in iommufd */
+	bool punched;		/* has to be filled: holes[] exist, or less memory */
 	bool taken;		/* may not be whole: RECLAIMING and after */
 	bool fill_last;		/* a vCPU must not go on before all others */
 	unsigned long uaddr;
@@ -146,6 +146,7 @@ struct vprobe_vm {
 	struct mmu_notifier mn;
 	struct work_struct release_work;
 	u32 pid;
+	struct work_struct free_work;
 	u32 cid;
 	u32 flags;
 	u32 granule_shift;
@@ -195,6 +196,15 @@ struct vprobe_vm {
 	int stop_errno;			/* lock; read without it; a fill hit its limit */
 	u64 reset_ns;			/* lock; boot time of the last reset */
 	unsigned long squeezed;		/* jiffies when others were asked last */
+	struct work_struct squeeze_work;
+	bool squeezing;			/* with release and acquire: it runs */
+	/* Squeeze.c's, or while it runs, the work's. */
+	struct vprobe_squeeze {
+		u64 want;
+		bool hugetlb;
+		u64 freed;
+		bool none;
+	} squeeze;
 	unsigned long has_nothing[2];	/* jiffies until which it is not asked */
 	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
 
@@ -293,6 +303,9 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 		     enum vprobe_fill_why why, u64 *filled);
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
+void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk);
+bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
+			      unsigned long began);
 int vprobe_make_whole(struct vprobe_vm *vm);
 bool vprobe_note_reset(struct vprobe_vm *vm);
 bool vprobe_failsafe_start(struct vprobe_vm *vm);
@@ -339,6 +352,7 @@ u64 vprobe_freed_pages(bool hugetlb);
 /* helper.c */
 int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
 void vprobe_drop_helper(struct vprobe_vm *vm);
+void vprobe_helper_free(struct vprobe_helper *helper);
 int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg);
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr);
@@ -352,7 +366,6 @@ void vprobe_policy_filled(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 void vprobe_policy_pressure(u32 pressure);
 void vprobe_policy_work(struct work_struct *work);
 void vprobe_policy_start(struct vprobe_vm *vm);
-void vprobe_helper_free(struct vprobe_helper *helper);
 void vprobe_policy_stop(struct vprobe_vm *vm);
 int vprobe_policy_list(struct vprobe_policies *arg);
 int vprobe_policy_init(void);
@@ -362,7 +375,8 @@ void vprobe_policy_exit(void);
 /* squeeze.c */
 void vprobe_squeeze_for(struct vprobe_vm *vm, bool hugetlb, u64 bytes);
 void vprobe_squeeze_early(struct vprobe_vm *vm);
-void vprobe_squeeze_init(void);
+void vprobe_squeeze_work(struct work_struct *work);
+int vprobe_squeeze_init(void);
 void vprobe_squeeze_exit(void);
 
 /* inject.c */

@@ -58,6 +58,7 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	switch (state) {
 	case VPROBE_WATCHED:
 		/* Nothing was taken yet. */
+	unsigned long began = jiffies;
 		if (!vprobe_blk_move(vm, blk, state, VPROBE_FILLING))
 			return OUTCOME_AGAIN;
 		if (why == VPROBE_FILL_VCPU)
@@ -74,14 +75,15 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	case VPROBE_RECLAIMING:
 	case VPROBE_FILLING:
 		want(vm, blk);
-		/* The clock of a fill goes on while somebody else tries. */
-		if (READ_ONCE(blk->wait_since))
-			WRITE_ONCE(blk->wait_last, jiffies);
 		vprobe_blk_wait(vm, blk, state);
 		return OUTCOME_AGAIN;
 	case VPROBE_GONE:
 		return OUTCOME_DONE;
 	}
+		/* The VMM may have its hands in what somebody else waits for. */
+		if (READ_ONCE(blk->state) == state &&
+		    vprobe_fill_stands_still(vm, blk, began))
+			return OUTCOME_STOP;
 	return OUTCOME_DONE;
 }
 

@@ -17,6 +17,8 @@
 #	release NAME		end its input; its exit status, and its output
 #				in $released (it has to run in the same shell)
 #	release_all		for teardown(): what a failed test did not release
+#	drop_held		for a background job: their inputs do not end while
+#				it has them, too
 #	refused_with CODE PATTERN COMMAND...	it says no, in a sentence
 #	vprobe_gone		ends vprobed, unloads the module: the kernel frees
 #				the programs that hold it only a moment later
@@ -70,6 +72,16 @@ hold() {
 	echo "$fd" > "/run/hold-$name.fd"
 	wait_until 60 grep -q '^\(ready\|pinned\)$' "/run/hold-$name.out" ||
 		{ cat "/run/hold-$name.out"; return 1; }
+}
+
+drop_held() {
+	local file fd
+
+	for file in /run/hold-*.fd; do
+		[ -e "$file" ] || continue
+		fd=$(cat "$file")
+		exec {fd}>&-
+	done
 }
 
 release() {

@@ -192,9 +192,9 @@ is 'attach with another stray' 2 'absorb or fault' \
 is "attach with the host's context id" 2 '3 or more' vprobe attach $$ --cid 2
 is 'attach with a long name' 2 'longer than 31' \
 	vprobe attach $$ --name 01234567890123456789012345678901
-is 'attach with no time-out' 2 'time-out is 1 to 2147483647' \
-	vprobe attach $$ --fill-timeout 0
-is 'attach with a long time-out' 2 'time-out is 1 to 2147483647' \
+is 'attach with no time-out' 2 'time-out is 1000 to 2147483647' \
+	vprobe attach $$ --fill-timeout 999
+is 'attach with a long time-out' 2 'time-out is 1000 to 2147483647' \
 	vprobe attach $$ --fill-timeout 2147483648
 is 'attach with the longest time-out' 1 'not a VMM' \
 	vprobe attach $$ --fill-timeout 2147483647

@@ -48,9 +48,9 @@ static void test_values(void)
 	ok(!read_text("port = 7\nmetrics=/run/a b\n  talker-user =x \nverbose = yes") &&
 	   opt.port == 7 && !strcmp(opt.metrics, "/run/a b") &&
 	   !strcmp(opt.user, "x") && opt.verbose, "every kind of value");
-	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5") &&
+	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5000") &&
 	   opt.attach && opt.how.stray_fault && opt.how.granule_shift == 16 &&
-	   opt.how.fill_timeout_ms == 5, "how VMs are attached");
+	   opt.how.fill_timeout_ms == 5000, "how VMs are attached");
 	ok(!read_text("quarantine = yes\nquarantine-run-ms = 0\nquarantine-failsafes = 9") &&
 	   opt.quarantine && !opt.limits.run_ms && opt.limits.failsafes == 9,
 	   "when there is a quarantine");
@@ -75,8 +75,8 @@ static void test_mistakes(void)
 	       "conf:1: stray is \"absorb\" or \"fault\", not \"yes\"");
 	is_bad("granule = 3M\n",
 	       "conf:1: granule is a power of two from 64K to 32M, not \"3M\"");
-	is_bad("fill-timeout = 0\n",
-	       "conf:1: fill-timeout is a number from 1 to 2147483647");
+	is_bad("fill-timeout = 999\n",
+	       "conf:1: fill-timeout is a number from 1000 to 2147483647");
 	is_bad("quarantine-raced-percent = 101\n",
 	       "conf:1: quarantine-raced-percent is a number from 0 to 100");
 	is_bad("quarantine-intervals = 0\n",

@@ -77,10 +77,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_TIMEOUT:
 		a->opt.fill_timeout_ms = arg_u32(state, "time-out", arg);
-		if (!a->opt.fill_timeout_ms ||
+		if (a->opt.fill_timeout_ms < VPROBE_FILL_TIMEOUT_MIN ||
 		    a->opt.fill_timeout_ms > INT32_MAX)
-			argp_error(state, "the time-out is 1 to %d ms",
-				   INT32_MAX);
+			argp_error(state, "the time-out is %d to %d ms",
+				   VPROBE_FILL_TIMEOUT_MIN, INT32_MAX);
 		return 0;
 	case OPT_CID:
 		a->opt.cid = arg_u32(state, "context id", arg);

@@ -84,6 +84,9 @@ struct vprobe_info {
 
 #define VPROBE_ATTACH_STRAY_FAULT	(1U << 0) /* default: absorb */
 
+/* A pass may keep a vCPU waiting for a good part of that; ms */
+#define VPROBE_FILL_TIMEOUT_MIN	1000
+
 /**
  * struct vprobe_attach - attach a virtual machine
  * @kvm_fd: file descriptor of the VM, in the caller
@@ -92,7 +95,8 @@ struct vprobe_info {
  * @pid: process id of the VMM, kept as a label
  * @cid: the VM's vsock context id, kept as a label; 0 if it has none
  * @granule_shift: log2 of the reclaim granule in bytes; 0 means 21
- * @fill_timeout_ms: how long a vCPU may wait for a block; 0 means 10000
+ * @fill_timeout_ms: how long a vCPU may wait for a block, at least
+ *	VPROBE_FILL_TIMEOUT_MIN; 0 means 10000
  * @name: label, NUL-terminated
  * @id: out: the id that the other calls take
  * @reason: out: enum vprobe_reason

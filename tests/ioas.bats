@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What a VMM may do with its iommufd while there are holes: copy memory, unmap it,
+# destroy IOASes, and map memory that does not come for as long as it likes, which
+# is its own loss and nobody else's (host/ioas.c does it in QEMU's place).
+# takes: 150
+# long
+
+load lib/vm.bash
+load lib/host.bash
+load lib/vprobe.bash
+load lib/tools.bash
+
+# Not RAM, and nothing that the IOMMU reserves.
+IOVA=$((8 << 30))
+
+setup_file() {
+	host_log_clean
+	vprobed_start
+	# Long enough for all that goes on meanwhile.
+	vprobe_vm a nvme=1 attach="--stray fault --fill-timeout 240000"
+	vprobe_vm b mem=512M
+}
+
+teardown_file() {
+	vm_kill_all
+	vprobed_stop
+}
+
+teardown() {
+	release_all
+	host_log_clean
+	[ "$(iommu_faults)" = 0 ]
+}
+
+ioas() { "$TOOLS/ioas" "$(vm_pid a)" "$@"; }
+
+@test "memory with holes is copied, wholly or in part, and unmapped again" {
+	vprobe reclaim a all
+	holes=$(vstat a memory.holes)
+	# RAM from 1 MiB up is one mapping to QEMU.
+	ioas copy $((1 << 20)) $((1023 << 20))
+	for part in first last; do
+		read -r gpa size < <(holes a | { [ $part = first ] &&
+			head -n 1 || tail -n 1; })
+		echo "hole $gpa, $size bytes"
+		ioas copy "$gpa" "$size"
+		# Its edges, and where nobody made any.
+		ioas copy $((gpa - 4096)) $((size + 4096))
+		ioas copy "$gpa" $((size - 4096))
+		ioas copy $((gpa + 4096)) 4096
+	done
+	[ "$(vstat a memory.holes)" = "$holes" ]
+	works a 300
+	vprobe fill a all
+	no_trace a
+}
+
+@test "where a hole begins or ends is no place to unmap at" {
+	vprobe reclaim a all
+	read -r gpa size < <(last_hole a)
+	[ "$(ioas cut "$gpa" "$size")" = 'refused: No such file or directory' ]
+	is_hole a "$gpa"
+	works a
+}
+
+@test "copies come and go while memory is taken and given back" {
+	rm -f /run/stop
+	while [ ! -e /run/stop ]; do
+		ioas copy $((1 << 20)) $((1023 << 20)) || break
+	done >/run/copies 2>&1 3>&- & copies=$!
+	# They may be busy: a punch waits for a moment only.
+	for _ in 1 2 3 4 5 6; do
+		wait_until 30 vprobe reclaim a all
+		wait_until 30 vprobe fill a all
+	done
+	touch /run/stop
+	wait $copies
+	sort /run/copies | uniq -c
+	grep -q copied /run/copies
+	[ "$(grep -vc copied /run/copies)" = 0 ]
+	no_trace a
+	works a 300
+}
+
+more_fired_than() { [ "$(vstat a watches.fired)" -gt "$1" ]; }
+
+@test "memory that does not come: taking it ends, and does not wait" {
+	vprobe fill a all
+	hold late ioas hold $IOVA
+	refused_with 1 'mapping memory' vprobe reclaim a all
+	[ "$(vstat a memory.holes)" = 0 ]
+	[ "$(vstat a refused.busy)" -ge 1 ]
+	all_watched a
+	release late
+	[ "$released" = $'ready\nmapped' ]
+	vprobe reclaim a all
+	[ "$(vstat a memory.hole_bytes)" -ge $((500 << 20)) ]
+}
+
+@test "memory that does not come: others go on, and whoever waits can be killed" {
+	vprobe reclaim a all
+	hold late ioas hold $IOVA
+	fired=$(vstat a watches.fired)
+	(drop_held; guest_run a 'memhog -m 300 -t 2') >/run/hog 2>&1 3>&- &
+	hog=$!
+	wait_until 60 more_fired_than "$fired"
+	refused_with 1 'mapping memory' vprobe fill a all
+	refused_with 137 '' timeout -s KILL "$(patience 2)" vprobe detach a
+	vprobe reclaim b all
+	[ "$(vstat b memory.hole_bytes)" -ge $((200 << 20)) ]
+	works b 200
+	release late
+	wait $hog
+	[ "$(vstat a state)" = ready ]
+	[ "$(vstat a fills.timeouts)" = 0 ]
+	works a 300
+}
+
+is_stopped() { [ "$(vstat a state)" = stopped ]; }
+
+@test "memory that does not come for longer than a fill may wait: the VM stops" {
+	vprobe detach a
+	vprobe attach "$(vm_pid a)" --stray fault --fill-timeout 4000
+	wait_until 60 vprobe_ready a
+	vprobe reclaim a all
+	hold late ioas hold $IOVA
+	(drop_held; GUEST_TIMEOUT=30 guest_run a 'memhog -m 300') \
+		>/run/hog 2>&1 3>&- & hog=$!
+	wait_until 60 is_stopped
+	[ "$(vm_qmp a query-status | jq -r .status)" = internal-error ]
+	refused_with 1 'another pass|mapping memory' vprobe detach a
+	works b 200
+	release late
+	vprobe detach a
+	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+	wait $hog || :
+	vm_kill a
+}
+
+@test "nothing is left" {
+	vprobe detach b
+	guest_log_clean b
+	vm_stop b
+	nobody_attached
+}
