@@ -121,6 +121,7 @@ struct vprobe_blk {
 	unsigned long wait_since;
 	unsigned long wait_last;
 	bool wait_counted;
+	bool fire_counted;
 	struct iommufd_hole holes[];	/* vm->nr_iommufds */
 };
 
@@ -145,8 +146,8 @@ struct vprobe_vm {
 	struct kvm_page_track_notifier_node track;
 	struct mmu_notifier mn;
 	struct work_struct release_work;
-	u32 pid;
 	struct work_struct free_work;
+	u32 pid;
 	u32 cid;
 	u32 flags;
 	u32 granule_shift;
@@ -195,7 +196,6 @@ struct vprobe_vm {
 	bool dying;			/* the VMM's mm is gone */
 	int stop_errno;			/* lock; read without it; a fill hit its limit */
 	u64 reset_ns;			/* lock; boot time of the last reset */
-	unsigned long squeezed;		/* jiffies when others were asked last */
 	struct work_struct squeeze_work;
 	bool squeezing;			/* with release and acquire: it runs */
 	/* Squeeze.c's, or while it runs, the work's. */
@@ -205,6 +205,7 @@ struct vprobe_vm {
 		u64 freed;
 		bool none;
 	} squeeze;
+	unsigned long squeezed;		/* jiffies when others were asked last */
 	unsigned long has_nothing[2];	/* jiffies until which it is not asked */
 	u64 longest_wait_ms;		/* lock; of a fill, for memory or locks */
 
@@ -302,10 +303,10 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		    enum vprobe_fill_why why);
 int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 		     enum vprobe_fill_why why, u64 *filled);
-bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      unsigned long began);
+bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 int vprobe_make_whole(struct vprobe_vm *vm);
 bool vprobe_note_reset(struct vprobe_vm *vm);
 bool vprobe_failsafe_start(struct vprobe_vm *vm);
@@ -351,8 +352,8 @@ u64 vprobe_freed_pages(bool hugetlb);
 
 /* helper.c */
 int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
-void vprobe_drop_helper(struct vprobe_vm *vm);
 void vprobe_helper_free(struct vprobe_helper *helper);
+void vprobe_drop_helper(struct vprobe_vm *vm);
 int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg);
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr);

@@ -19,8 +19,12 @@ enum outcome {
 	OUTCOME_STOP,
 };
 
+/* Once for each block, however often its fill is tried. The caller owns it. */
 static void remember_fired(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
+	if (blk->fire_counted)
+		return;
+	blk->fire_counted = true;
 	vprobe_count(vm, VPROBE_C_FIRED);
 	/* To tell later if it fired for nothing. Best effort. */
 	xa_store(&vm->was_fired, blk->gfn, xa_mk_value(blk->order),
@@ -54,11 +58,11 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      enum vprobe_fill_why why)
 {
 	enum vprobe_state state = READ_ONCE(blk->state);
+	unsigned long began = jiffies;
 
 	switch (state) {
 	case VPROBE_WATCHED:
 		/* Nothing was taken yet. */
-	unsigned long began = jiffies;
 		if (!vprobe_blk_move(vm, blk, state, VPROBE_FILLING))
 			return OUTCOME_AGAIN;
 		if (why == VPROBE_FILL_VCPU)
@@ -76,14 +80,14 @@ static enum outcome give_back(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	case VPROBE_FILLING:
 		want(vm, blk);
 		vprobe_blk_wait(vm, blk, state);
-		return OUTCOME_AGAIN;
-	case VPROBE_GONE:
-		return OUTCOME_DONE;
-	}
 		/* The VMM may have its hands in what somebody else waits for. */
 		if (READ_ONCE(blk->state) == state &&
 		    vprobe_fill_stands_still(vm, blk, began))
 			return OUTCOME_STOP;
+		return OUTCOME_AGAIN;
+	case VPROBE_GONE:
+		return OUTCOME_DONE;
+	}
 	return OUTCOME_DONE;
 }
 
