@@ -16,7 +16,7 @@ FORGE=/vprobe/build/bpf/tests/policies/forge.bpf.o
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vprobe_vm a nvme=1 attach="--stray fault"
+	vprobe_vm a nvme=1
 }
 
 teardown_file() {
@@ -173,11 +173,16 @@ nothing_taken() {
 	policy_is watermark
 }
 
-@test "a policy that hands over memory of its own is not loaded" {
+@test "a policy that hands over memory of its own, or none, is not loaded" {
 	for mode in 1 2 3; do
 		refused_with 1 'must point to scalar' \
 			vprobe policy load $FORGE mode=$mode
 	done
+	refused_with 1 'NULL' vprobe policy load $FORGE mode=4
+	refused_with 1 'cannot use helper bpf_loop' \
+		vprobe policy load $FORGE mode=5
+	refused_with 1 'cannot use helper bpf_tail_call' \
+		vprobe policy load $FORGE mode=6
 	# It is not for any other reason.
 	vprobe policy load $FORGE
 	wait_until 30 policy_is forge
@@ -201,7 +206,19 @@ evicted_for() {
 @test "evicted: wants to look again too late" { evicted_for 4 'in 3600001 ms'; }
 @test "evicted: prefer() answers nonsense" { evicted_for 5 'prefer\(\) returned 3'; }
 @test "evicted: over its budget" { evicted_for 6 'ran for more than 250 ms'; }
+@test "evicted: one call takes too long" {
+	evicted_for 11 'ran for [0-9]+ ms in one call'
+}
 @test "evicted: floods" { evicted_for 7 'more than 1000 calls'; }
+
+@test "not evicted: a guest has it called, and it wants to look again each time" {
+	vprobe policy load $EVIL mode=12
+	wait_until 30 taken_more_than $((500 << 20))
+	guest_run a 'memhog -m 500 -t 2'
+	policy_is evil
+	vprobe policy unload
+	nothing_taken
+}
 
 @test "an evicted policy can be replaced where it is" {
 	vprobe policy load $EVIL mode=2
@@ -210,11 +227,14 @@ evicted_for() {
 	wait_until 30 policy_is simple
 }
 
-# ended_is END: 1 + enum vprobe_policy_end, as exit() was told
-ended_is() {
-	[ "$(bpftool -j map dump pinned /sys/fs/bpf/evil-bss |
-		jq '.. | objects | .ended? // empty')" = "$1" ]
+# of_evil NAME: one of its variables, from the map that is pinned
+of_evil() {
+	bpftool -j map dump pinned /sys/fs/bpf/evil-bss |
+		jq ".. | objects | .$1? // empty"
 }
+
+# ended_is END: 1 + enum vprobe_policy_end, as exit() was told
+ended_is() { [ "$(of_evil ended)" = "$1" ]; }
 
 # What the newest evil policy knows outlives it.
 pin_evil() {
@@ -260,8 +280,11 @@ pin_evil() {
 told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 
 @test "memory pressure reaches policies, by PSI" {
+	# It spares all, and is only told once there is another for the VM.
+	vprobe policy load $EVIL mode=9
+	pin_evil
 	vprobe policy load watermark low_percent=0 high_percent=0 \
-		pressure_percent=1 busy_ms=100
+		pressure_percent=1 busy_ms=100 --vm a
 	wait_until 30 policy_is watermark
 	sleep 1
 	[ "$(vstat a memory.holes)" = 0 ]
@@ -278,6 +301,9 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 	wait_until 30 taken_more_than $((100 << 20))
 	kill $hog || :
 	wait $hog || :
+	vprobe policy unload --vm a
+	[ "$(of_evil times_told)" -ge 1 ]
+	[ "$(of_evil told)" -ge 100 ]
 	vprobe policy unload
 	nothing_taken
 }

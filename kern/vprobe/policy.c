@@ -77,12 +77,16 @@ static struct vprobe_policy *policy_of(struct vprobe_vm *vm)
 
 static void policy_call_exit(struct vprobe_policy *p, enum vprobe_policy_end end)
 {
+	struct vprobe_policy_exit exit;
+
 	if (p->exited)
 		return;
 	p->exited = true;
 	p->exit.end = end;
+	/* A copy: programs can write to what they are told. */
+	exit = p->exit;
 	if (p->ops->exit)
-		p->ops->exit(&p->exit);
+		p->ops->exit(&exit);
 }
 
 static void evict_work(struct work_struct *work)
@@ -143,7 +147,10 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 	       p->sec_ns > VPROBE_POLICY_BUDGET_MS * NSEC_PER_MSEC;
 	spin_unlock(&p->lock);
 
-	if (over || ns > CALL_MAX_NS)
+	if (ns > CALL_MAX_NS)
+		policy_evict(p, "one of its programs ran for %llu ms in one call",
+			     div_u64(ns, NSEC_PER_MSEC));
+	else if (over)
 		policy_evict(p,
 			     "its programs ran for more than %u ms in a second, last for %llu us",
 			     VPROBE_POLICY_BUDGET_MS, div_u64(ns, 1000));
@@ -348,12 +355,12 @@ void vprobe_policy_pressure(u32 pressure)
 
 	WRITE_ONCE(host_pressure_at, jiffies);
 	WRITE_ONCE(host_pressure, pressure);
-	describe_host(&host);
 	idx = srcu_read_lock(&policy_srcu);
 	list_for_each_entry_srcu(p, &policies, node,
 				 srcu_read_lock_held(&policy_srcu)) {
 		if (!policy_usable(p) || !p->ops->pressure)
 			continue;
+		describe_host(&host);
 		start = ktime_get_ns();
 		p->ops->pressure(&host);
 		policy_account(p, start);
@@ -392,6 +399,8 @@ out_unlock:
  * vprobe_policy_kick() - ask a VM's policy again soon, for a policy
  * @call: what the policy was called with
  *
+ * The first in each call is free: how often filled() is called is up to guests.
+ *
  * Context: any, policy_srcu.
  */
 void vprobe_policy_kick(struct vprobe_policy_call *call)
@@ -403,7 +412,9 @@ void vprobe_policy_kick(struct vprobe_policy_call *call)
 	spin_lock(&p->lock);
 	if (sec > p->sec)
 		policy_new_second(p, sec);
-	flood = ++p->sec_kicks > VPROBE_POLICY_KICKS;
+	p->sec_kicks += call->kicked;
+	call->kicked = true;
+	flood = p->sec_kicks > VPROBE_POLICY_KICKS;
 	spin_unlock(&p->lock);
 	if (flood)
 		policy_evict(p, "more than %u calls of vprobe_kick() in a second",

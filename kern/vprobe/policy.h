@@ -28,6 +28,7 @@ struct vprobe_policy_call {
 	struct vprobe_policy_vm info;
 	struct vprobe_policy *policy;
 	struct vprobe_vm *vm;
+	bool kicked;
 };
 
 int vprobe_policy_add(struct vprobe_policy_ops *ops,

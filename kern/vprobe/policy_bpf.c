@@ -101,7 +101,8 @@ __bpf_kfunc_end_defs();
  * The type of the first argument says where most of them can be called. It has a
  * pointer in it, so that KF_TRUSTED_ARGS means what the program was called with: for
  * a structure of numbers alone the verifier takes the program's own memory. What it
- * says is not used: a global subprogram may write to it.
+ * says is not used: a global subprogram may write to it. Without KF_TRUSTED_ARGS a
+ * buffer may be what a map lookup returned, and NULL.
  */
 BTF_KFUNCS_START(policy_kfuncs)
 BTF_ID_FLAGS(func, vprobe_take, KF_TRUSTED_ARGS)
@@ -109,7 +110,7 @@ BTF_ID_FLAGS(func, vprobe_give, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_measure, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_again, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_kick, KF_TRUSTED_ARGS)
-BTF_ID_FLAGS(func, vprobe_vm_info, KF_SLEEPABLE)
+BTF_ID_FLAGS(func, vprobe_vm_info, KF_SLEEPABLE | KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, vprobe_vm_after, KF_SLEEPABLE)
 BTF_KFUNCS_END(policy_kfuncs)
 

@@ -22,6 +22,9 @@ enum mode {
 	MALICIOUS,
 	SPARES_ALL,
 	LATER_ONLY,
+	ONE_LONG_CALL,
+	/* In filled(), as often as a guest has it called: not a flood. */
+	KICKS_ONCE_A_CALL,
 };
 
 const volatile __u32 mode = HONEST;
@@ -29,6 +32,9 @@ const volatile __u32 mode = HONEST;
 static __u64 calls;
 /* How it ended: 1 + enum vprobe_policy_end. For who has pinned the map. */
 __u32 ended;
+/* By pressure(): how often, and the last of it that was not 0. */
+__u32 times_told;
+__u32 told;
 
 SEC("struct_ops.s/init")
 int BPF_PROG(evil_init)
@@ -46,6 +52,21 @@ static long spin(__u32 i, void *ctx)
 {
 	calls += i;
 	return 0;
+}
+
+static long until(__u32 i, __u64 *end)
+{
+	return bpf_ktime_get_ns() > *end;
+}
+
+/* However fast the host is. */
+static void spin_for(__u64 ns)
+{
+	__u64 end = bpf_ktime_get_ns() + ns;
+	int i;
+
+	bpf_for(i, 0, 1000)
+		bpf_loop(1 << 20, until, &end, 0);
 }
 
 SEC("struct_ops/decide")
@@ -67,6 +88,11 @@ int BPF_PROG(evil_decide, const struct vprobe_policy_vm *vm,
 		break;
 	case SLOW:
 		bpf_loop(1 << 21, spin, NULL, 0);
+		break;
+	case ONE_LONG_CALL:
+		/* Not in one second and the next: that would be the budget. */
+		if (!__sync_fetch_and_add(&calls, 1))
+			spin_for(1200 * 1000 * 1000);
 		break;
 	case FLOOD:
 		bpf_for(i, 0, 2000)
@@ -106,8 +132,16 @@ SEC("struct_ops/filled")
 void BPF_PROG(evil_filled, const struct vprobe_policy_vm *vm,
 	      const struct vprobe_policy_fill *fill)
 {
-	if (mode == MALICIOUS)
+	if (mode == MALICIOUS || mode == KICKS_ONCE_A_CALL)
 		vprobe_kick(vm);
+}
+
+SEC("struct_ops.s/pressure")
+void BPF_PROG(evil_pressure, const struct vprobe_policy_host *host)
+{
+	times_told++;
+	if (host->pressure)
+		told = host->pressure;
 }
 
 SEC(".struct_ops.link")
@@ -117,6 +151,7 @@ struct vprobe_policy_ops evil = {
 	.decide = (void *)evil_decide,
 	.prefer = (void *)evil_prefer,
 	.filled = (void *)evil_filled,
+	.pressure = (void *)evil_pressure,
 	.name = "evil",
 };
 
