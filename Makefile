@@ -68,9 +68,10 @@ host-tools: vmlinux
 	@[ ! -e tests/host/Makefile ] || $(call in_root,plain) \
 		-C /src/tests/host O=/src/build/tests/host all
 
-images: setup
+images: guest-image
 	@$(BED)/l1root >/dev/null
 	@$(BED)/l2guests >/dev/null
+	@$(BED)/l2debian
 
 check: all images
 	@tests/run -u $(if $(LONG),-l) $(T)

@@ -17,7 +17,8 @@
 #	vm_kill_all
 #
 # What a guest can be given:
-#	mem=1G smp=1 kernel=6.12 cid=N	(5.10, 6.1, new; cid=0: no vsock)
+#	mem=1G smp=1 kernel=6.12 cid=N	(5.10, 6.1, new; cid=0: no vsock; debian:
+#					not a busybox but what l2debian makes)
 #	nvme=N edu=N			so many devices; `yes' is 1
 #	backing=memfd|thp|hugetlb|anon	what its RAM is made of
 #	inject=yes			whether the injector starts at boot
@@ -28,6 +29,7 @@
 
 VM_DIR=/run/vm
 VM_PORTS=4
+VM_DEBIAN=/vprobe/build/tests/debian
 
 vm__die() { echo "testbed: $*" >&2; return 1; }
 
@@ -77,7 +79,7 @@ vm__devices() {
 }
 
 vm_start() {
-	local name=$1 dir=$VM_DIR/$1 arg key value backend initrd dev i
+	local name=$1 dir=$VM_DIR/$1 arg key value backend image initrd dev i
 	local mem=1G smp=1 kernel=6.12 nvme=no edu=no backing=memfd inject=yes
 	local tools=yes reboot=no append='' qemu='' cid=''
 	local -a args
@@ -99,8 +101,16 @@ vm_start() {
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	: > "$dir/devices"
-	initrd=$(vm__initrd "$kernel") ||
-		{ vm__die "there is no guest kernel $kernel"; return; }
+	if [ "$kernel" = debian ]; then
+		image=$VM_DEBIAN/vmlinuz initrd=$VM_DEBIAN/initrd.img
+		append+=' root=LABEL=vprobe-root ro'
+		qemu+=" -device virtio-blk-pci,drive=root
+			-drive file=$VM_DEBIAN/root.ext4,if=none,id=root,format=raw,snapshot=on"
+	else
+		image=/vprobe/l2/vmlinuz-$kernel
+		initrd=$(vm__initrd "$kernel") ||
+			{ vm__die "there is no guest kernel $kernel"; return; }
+	fi
 	if [ -z "$cid" ]; then
 		cid=$((100 + $(cat "$VM_DIR/cids" 2>/dev/null || echo 0)))
 		echo $((cid - 99)) > "$VM_DIR/cids"
@@ -125,7 +135,7 @@ vm_start() {
 	args=(-name "$name" -machine q35,memory-backend=m0 -object "$backend"
 		-accel kvm -cpu host -m "$mem" -smp "$smp"
 		-nodefaults -display none
-		-kernel "/vprobe/l2/vmlinuz-$kernel" -initrd "$initrd"
+		-kernel "$image" -initrd "$initrd"
 		-append "console=ttyS0 panic=-1 quiet loglevel=5 $append"
 		-serial "file:$dir/console.log"
 		-qmp "unix:$dir/qmp,server=on,wait=off"
