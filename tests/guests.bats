@@ -23,7 +23,7 @@ teardown() {
 }
 
 goes_and_comes_back() {
-	vprobe_vm b nvme=1 mem=512M smp=1 attach="--stray fault" "$@"
+	vprobe_vm b nvme=1 mem=512M smp=1 "$@"
 	free=$(guest_free_high b)
 	taken=$(reclaim_quiet b)
 	echo "free $free, taken $taken"
@@ -72,7 +72,7 @@ goes_and_comes_back() {
 }
 
 @test "several memory slots: a guest with memory above 4 GiB" {
-	vprobe_vm d nvme=1 mem=2304M smp=1 attach="--stray fault" \
+	vprobe_vm d nvme=1 mem=2304M smp=1 \
 		qemu="-M q35,memory-backend=m0,max-ram-below-4g=1G"
 	free=$(guest_free_high d)
 	taken=$(reclaim_quiet d)

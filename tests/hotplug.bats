@@ -91,7 +91,7 @@ reads_last() {
 @test "a new IOAS, mapped as a whole while there are holes, has them too" {
 	faults=$(iommu_faults)
 	exec {iommu}<>/dev/iommu
-	vprobe_vm c mem=512M attach="--stray fault" \
+	vprobe_vm c mem=512M \
 		qemu="-object iommufd,id=fd1,fd=$iommu"
 	exec {iommu}>&-
 	[ "$(vstat c iommufds)" = 1 ]
@@ -135,7 +135,7 @@ reads_last() {
 	[ "$(iommu_faults)" = "$faults" ]
 	# Attached again the iommufd is known.
 	vprobe detach c
-	vprobe attach "$(vm_pid c)"
+	vprobe attach "$(vm_pid c)" --stray fault
 	wait_until 60 vprobe_ready c
 	[ "$(vstat c iommufds)" = 1 ]
 	vprobe reclaim c all

@@ -13,7 +13,7 @@ load lib/tools.bash
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vprobe_vm a nvme=1 reboot=yes attach="--stray fault" \
+	vprobe_vm a nvme=1 reboot=yes \
 		qemu="$(disk kernel /vprobe/l2/vmlinuz-6.12) \
 			$(disk initrd /run/initrd-6.12.cpio)"
 }
@@ -117,16 +117,32 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 talker_connected() { grep -c 'talker: guest .*: connected' /out/vprobed.log; }
 talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 
-@test "kexec with the goodbye" {
+@test "a goodbye gives all memory back, without the fail-safe" {
 	vprobe reclaim a all
 	has_holes a
 	before=$(vstat a fills.blocks)
+	failsafes=$(vstat a fills.failsafes)
 	guest_run a '/vprobe-inject --goodbye'
 	no_trace a
 	[ "$(vstat a fills.blocks)" -gt "$before" ]
 	[ "$(vstat a state)" = no-helper ]
 	guest_run a '/vprobe-inject'
 	wait_until 60 vprobe_ready a
+	[ "$(vstat a fills.failsafes)" = "$failsafes" ]
+}
+
+@test "kexec with the goodbye: the fail-safe has nothing to do" {
+	vprobe reclaim a all
+	has_holes a
+	failsafes=$(vstat a fills.failsafes)
+	guest_run a 'touch /run/old-kernel'
+	GUEST_TIMEOUT=20 guest_run a "/vprobe-inject --goodbye && $KEXEC" || :
+	wait_until 180 new_kernel a
+	nvme_reads_well a
+	wait_until 60 vprobe_ready a
+	[ "$(vstat a fills.failsafes)" = "$failsafes" ]
+	vprobe reclaim a all
+	has_holes a
 }
 
 @test "kexec without a goodbye: no hole is left before the NVMe works" {

@@ -13,7 +13,7 @@ SECONDS_OF_LOAD=${SECONDS_OF_LOAD:-120}
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vprobe_vm a nvme=1 smp=2 attach="--stray fault"
+	vprobe_vm a nvme=1 smp=2
 }
 
 teardown_file() {

@@ -64,17 +64,23 @@ swap_policies() {
 @test "one uses 1.2 GiB, while policies are swapped every 100 ms" {
 	: > /run/swapping
 	: > /run/swapper
+	uptime_s > /run/swapping-since
 	swap_policies 2>/dev/null 3>&- &
 	overcommit_turn one
 }
 
 is_over() { [ ! -e /run/swapper ]; }
+swapped_for_a_minute() {
+	[ $(($(uptime_s) - $(cat /run/swapping-since))) -ge 60 ]
+}
+uptime_s() { cut -d. -f1 /proc/uptime; }
 
 @test "two does, while vprobed is killed and started again as well" {
 	(sleep 5; vprobed_kill; sleep 5; vprobed_start) >/dev/null 2>&1 3>&- &
 	restart=$!
 	overcommit_turn two
 	wait $restart
+	wait_until 60 swapped_for_a_minute
 	rm /run/swapping
 	wait_until 60 is_over
 	echo "$(wc -l < /run/swaps) policies"
@@ -128,6 +134,7 @@ eat() {
 	echo "$((taken >> 20)) MiB taken, $waits waits, the longest $longest ms"
 	rm /tmp/eaten
 	[ $taken -ge $((250 << 20)) ]
+	# None waited for longer than fill_timeout_ms: that would be a time-out.
 	[ "$(vstat three fills.timeouts)" = 0 ]
 	[ "$longest" -lt "$(vstat three fill_timeout_ms)" ]
 	[ "$(vstat three state)" = ready ]
@@ -148,6 +155,8 @@ eat() {
 }
 
 @test "nobody was killed, no IOMMU fault, clean logs" {
+	# There was nowhere to swap to.
+	[ "$(wc -l < /proc/swaps)" = 1 ]
 	[ "$(oom_kills)" = "$(cat /run/oom-kills)" ]
 	[ "$(iommu_faults)" = 0 ]
 	for name in one two three; do

@@ -12,7 +12,7 @@ load lib/tools.bash
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vprobe_vm a nvme=1 attach="--stray fault"
+	vprobe_vm a nvme=1
 }
 
 teardown_file() {

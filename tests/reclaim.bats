@@ -11,7 +11,7 @@ load lib/vprobe.bash
 setup_file() {
 	host_log_clean
 	vprobed_start
-	vprobe_vm a nvme=1 attach="--stray fault"
+	vprobe_vm a nvme=1
 }
 
 teardown_file() {

@@ -7,8 +7,9 @@
 #					tests attach by themselves
 #	vprobed_stop			and wait until it has ended
 #	vprobed_kill			kill -9, waits
-#	vprobe_vm NAME [KEY=VALUE]...	vm_boot, attach with a helper;
-#					attach="OPTIONS" for vprobe attach
+#	vprobe_vm NAME [KEY=VALUE]...	vm_boot, attach with a helper; options
+#					for vprobe attach are attach="--stray
+#					fault", so that a mistake shows, or other
 #	vprobe_ready NAME		the VM has a helper
 #	vstat NAME FIELD		one of vprobe stat --json: memory.holes
 #	reclaim_quiet NAME		reclaim all; prints the bytes taken
@@ -64,7 +65,7 @@ vstat() {
 vprobe_ready() { [ "$(vstat "$1" state)" = ready ]; }
 
 vprobe_vm() {
-	local name=$1 arg attach=''
+	local name=$1 arg attach='--stray fault'
 	local -a rest
 
 	shift
