@@ -182,6 +182,39 @@ need_fault_injection() {
 	all_is_well
 }
 
+# fails_at_each CALL COMMAND...: with holes each time, and everything as it was
+# after it, but for those that nothing fails for any more
+fails_at_each() {
+	local call=$1
+
+	shift
+	nth=1
+	while vprobe reclaim a 8M && try_nth "$call" $nth "$@"; do
+		as_it_was
+		all_watched a
+		vprobe fill a all
+		no_trace a
+		nth=$((nth + 1 + nth / 8))
+	done
+	as_it_was
+	echo "$nth allocations in $*"
+}
+
+as_it_was() {
+	[ "$(vprobe --json ls)" != '[]' ] || attach
+	[ "$(vstat a state)" != quarantined ] || vprobe release a
+	vprobe_ready a || guest_run a /vprobe-inject
+}
+
+@test "every allocation in a detach, a quarantine and elsewhere fails once" {
+	need_fault_injection
+	fails_at_each 2 vprobe detach a
+	fails_at_each 11 vprobe quarantine a
+	fails_at_each 4 vprobe helper remove a
+	fails_at_each 7 vprobe free-map a --ask
+	all_is_well
+}
+
 @test "in the end nothing is left: the module unloads, logs are clean" {
 	vprobe reclaim a all
 	vprobe detach a
