@@ -2,7 +2,7 @@
 #
 # A Debian guest as it is installed, with its own kernel, initramfs and systemd: the
 # initramfs-tools hook and vprobe-inject.service do what they are for.
-# takes: 300
+# takes: 350
 # long
 
 load lib/vm.bash

@@ -3,7 +3,7 @@
 # What a VMM may do with its iommufd while there are holes: copy memory, unmap it,
 # destroy IOASes, and map memory that does not come for as long as it likes, which
 # is its own loss and nobody else's (host/ioas.c does it in QEMU's place).
-# takes: 150
+# takes: 200
 # long
 
 load lib/vm.bash
