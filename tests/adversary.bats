@@ -14,7 +14,7 @@ setup_file() {
 	host_log_clean
 	# What it does about a guest that lies is in service.bats.
 	vprobed_start --no-attach --no-quarantine
-	vprobe_vm a nvme=1 edu=1
+	vprobe_vm a nvme=1 edu=1 attach='--stray absorb'
 	vprobe_vm b mem=512M edu=1
 }
 
