@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Devices and IOASes that come, and go, while there are holes: they see them as
+# Devices, IOASes and memslots that come, and go, while there are holes: they see them as
 # holes, and what the devices read is right all the same (I1, I3).
-# takes: 250
+# takes: 320
 # long
 
 load lib/vm.bash
@@ -145,4 +145,37 @@ reads_last() {
 	vprobe detach c
 	guest_log_clean c
 	vm_stop c
+}
+
+# The byte at 0x90 of the host bridge (PAM0) says whether the last 64 KiB below 1 MiB
+# are RAM, and for whom. Firmware leaves them read-only; a guest that makes them RAM
+# like any other has QEMU take the memslot of nearly all its memory away, and map it
+# again as part of a larger one.
+pam0() {
+	guest_run "$1" "cd /sys/bus/pci/devices/0000:00:00.0
+		printf '\\x$2' | dd of=config bs=1 seek=144 conv=notrunc 2>/dev/null
+		dd if=config bs=1 skip=144 count=1 2>/dev/null | od -An -t x1"
+}
+
+@test "a guest has its RAM's memslot taken away and put back, holes and all" {
+	vprobe_vm e nvme=1
+	faults=$(iommu_faults)
+	for value in 30 10; do
+		vprobe reclaim e all
+		[ "$(vstat e memory.hole_bytes)" -ge $((500 << 20)) ]
+		[ "$(pam0 e $value)" = " $value" ]
+		no_trace e
+		[ "$(vstat e state)" = ready ]
+		works e 300
+	done
+	vprobe reclaim e all
+	[ "$(vstat e memory.hole_bytes)" -ge $((500 << 20)) ]
+	all_watched e
+	works e 300
+	[ "$(iommu_faults)" = "$faults" ]
+	[ "$(vstat e fills.failsafes)" = 0 ]
+	[ "$(vstat e watches.emulated)" = 0 ]
+	vprobe detach e
+	guest_log_clean e
+	vm_stop e
 }
