@@ -35,7 +35,6 @@ teardown() {
 
 unit() { guest_run d "systemctl show -P $1 vprobe-inject"; }
 has_started() { [ "$(unit ActiveState)" = active ]; }
-connections() { grep -c 'talker: guest .*: connected' /out/vprobed.log; }
 boot_id() { GUEST_TIMEOUT=20 guest_run d 'cat /proc/sys/kernel/random/boot_id'; }
 
 @test "it registers from the initramfs, once; its unit finds that it has" {
@@ -43,7 +42,7 @@ boot_id() { GUEST_TIMEOUT=20 guest_run d 'cat /proc/sys/kernel/random/boot_id'; 
 	[ "$(unit Result)" = success ]
 	[ "$(unit NRestarts)" = 0 ]
 	guest_run d 'systemctl is-enabled vprobe-inject'
-	[ "$(connections)" = 1 ]
+	[ "$(talker_connected)" = 1 ]
 	wait_until 30 vprobe_ready d
 	# Before there was a systemd.
 	guest_run d '[ $(stat -c %Y /run/vprobe-inject.registered) -le $(date \
@@ -78,13 +77,13 @@ has_rebooted() {
 @test "it reboots: the fail-safe has nothing to do" {
 	vprobe reclaim d all
 	old=$(boot_id)
-	had=$(connections)
+	had=$(talker_connected)
 	guest_run d 'systemctl reboot'
 	wait_until 400 has_rebooted "$old"
 	wait_until 120 has_started
 	[ "$(vstat d fills.failsafes)" = 0 ]
 	# The goodbye, and that of the new boot's initramfs.
-	[ "$(connections)" = $((had + 2)) ]
+	[ "$(talker_connected)" = $((had + 2)) ]
 	wait_until 30 vprobe_ready d
 	[ "$(reclaim_quiet d)" -ge $((400 << 20)) ]
 	works d 300

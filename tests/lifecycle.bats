@@ -114,7 +114,6 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	has_holes a
 }
 
-talker_connected() { grep -c 'talker: guest .*: connected' /out/vprobed.log; }
 talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 
 @test "a goodbye gives all memory back, without the fail-safe" {

@@ -7,6 +7,7 @@
 #					tests attach by themselves
 #	vprobed_stop			and wait until it has ended
 #	vprobed_kill			kill -9, waits
+#	talker_connected		how often guests have connected to it
 #	vprobe_vm NAME [KEY=VALUE]...	vm_boot, attach with a helper; options
 #					for vprobe attach are attach="--stray
 #					fault", so that a mistake shows, or other
@@ -47,6 +48,8 @@ vprobed__gone() {
 	esac
 	return 1
 }
+
+talker_connected() { grep -c 'talker: guest .*: connected' /out/vprobed.log; }
 
 vprobed_kill() { vprobed__end KILL; }
 vprobed_stop() { vprobed__end TERM; }
