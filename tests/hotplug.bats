@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Devices, IOASes and memslots that come, and go, while there are holes: they see them as
-# holes, and what the devices read is right all the same (I1, I3).
+# Devices, IOASes and memslots that come, and go, while there are holes: they see
+# them as holes, and what the devices read is right all the same (I1, I3).
 # takes: 320
 # long
 

@@ -78,3 +78,19 @@ artefact() {
 	touch -c "$path"
 	printf '%s\n' "$path"
 }
+
+# small_debian DIR PACKAGE...: a root file system of Debian 13 in DIR, without
+# documentation
+small_debian() {
+	local dir=$1 IFS=,
+
+	shift
+	mmdebstrap --variant=apt --mode=root \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--include="$*" trixie "$dir" \
+		"deb $VPROBE_MIRROR trixie main" \
+		"deb $VPROBE_SECURITY_MIRROR trixie-security main"
+	rm -rf "$dir"/var/cache/apt/* "$dir"/var/lib/apt/lists/*
+}
