@@ -179,6 +179,7 @@ int metrics_listen(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = -1, ret;
+	struct stat st;
 	mode_t mask;
 
 	if (strlen(path) >= sizeof(addr.sun_path)) {
@@ -187,7 +188,9 @@ int metrics_listen(const char *path)
 	}
 	strcpy(addr.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(path);
+	/* What the last run left; anything else is somebody's mistake. */
+	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
+		unlink(path);
 	mask = umask(0177);
 	ret = fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
 	      listen(fd, 8) ? -errno : fd;
