@@ -19,7 +19,7 @@ static int set_labels(struct vprobe_attach *req, const struct vprobe_vmm *vmm,
 	req->cid = opt->cid ? opt->cid : vmm->cid;
 	if (opt->name)
 		snprintf(req->name, sizeof(req->name), "%s", opt->name);
-	else if (vmm->name[0])
+	else if (vprobe_is_name(vmm->name))
 		snprintf(req->name, sizeof(req->name), "%s", vmm->name);
 	else
 		snprintf(req->name, sizeof(req->name), "vm-%d", vmm->pid);

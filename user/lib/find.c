@@ -32,6 +32,13 @@ static enum spec_kind parse_spec(const char *spec, uint64_t *num)
 	return *spec ? SPEC_NAME : SPEC_BAD;
 }
 
+bool vprobe_is_name(const char *text)
+{
+	uint64_t num;
+
+	return strcmp(text, "all") && parse_spec(text, &num) == SPEC_NAME;
+}
+
 static bool matches(const struct vprobe_stat *st, enum spec_kind kind,
 		    uint64_t num, const char *name)
 {

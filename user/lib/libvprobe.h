@@ -148,6 +148,14 @@ int vprobe_dev_map(int dev, uint64_t id, unsigned int flags,
 		   struct vprobe_error *err);
 
 /**
+ * vprobe_is_name() - whether an operator can mean a VM by this name
+ * @text: the name
+ *
+ * Return: false if it is empty, "all", or what is taken for an id or a process.
+ */
+bool vprobe_is_name(const char *text);
+
+/**
  * vprobe_find_vm() - the attached VM that an operator means
  * @dev: device
  * @spec: "3" or "id:3" (id), "pid:1234", or a name

@@ -240,6 +240,10 @@ static void test_device(void)
 		ok(fd == -ENOENT && strstr(err.text, "modprobe vprobe"),
 		   "without the module the sentence says modprobe");
 	}
+	ok(vprobe_is_name("web") && vprobe_is_name("7a") &&
+	   !vprobe_is_name("") && !vprobe_is_name("all") &&
+	   !vprobe_is_name("7") && !vprobe_is_name("id:web") &&
+	   !vprobe_is_name("pid:7"), "what can be meant as a name");
 	ok(vprobe_find_vm(-1, "", &st, &err) == -EINVAL, "no VM is called \"\"");
 	ok(vprobe_find_vm(-1, "pid:", &st, &err) == -EINVAL, "pid: what?");
 	ok(vprobe_find_vm(-1, "pid:12x", &st, &err) == -EINVAL,

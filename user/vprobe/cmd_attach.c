@@ -16,7 +16,7 @@ struct args {
 
 static const struct argp_option options[] = {
 	{ "stray", OPT_STRAY, "absorb|fault", 0,
-	  "What a device meets in a hole: a scrap page of this VM (absorb, the default), or an IOMMU fault", 0 },
+	  "What a device meets in a hole: scrap memory of this VM alone (absorb, the default), or an IOMMU fault", 0 },
 	{ "granule", OPT_GRANULE, "SIZE", 0,
 	  "Unit of reclaim, a power of two from 64K to 32M (2M)", 0 },
 	{ "fill-timeout", OPT_TIMEOUT, "MS", 0,
@@ -60,6 +60,10 @@ static const char *parse_name(struct argp_state *state, const char *arg)
 			argp_error(state,
 				   "the name must be printable ASCII without spaces");
 	}
+	if (!vprobe_is_name(arg))
+		argp_error(state,
+			   "the name \"%s\" would be taken for an id, a process or all VMs; choose another one",
+			   arg);
 	return arg;
 }
 
