@@ -88,6 +88,7 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	stat->helper_runs = counter(vm, VPROBE_C_HELPER_RUNS);
 	stat->helper_ns = counter(vm, VPROBE_C_HELPER_NS);
 	stat->helper_errors = counter(vm, VPROBE_C_HELPER_ERRORS);
+	stat->has_helper = !!READ_ONCE(vm->helper);
 	stat->demand_bytes = counter(vm, VPROBE_C_DEMAND_BYTES);
 	stat->free_bytes = READ_ONCE(vm->free_bytes);
 	stat->policy_id = READ_ONCE(vm->policy_id);

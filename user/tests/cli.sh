@@ -111,6 +111,7 @@ json 'free-map --json' 0 'len(d["blocks"]) == 3 and
 json 'free-map --summary' 0 '"blocks" not in d' vprobe --json free-map 1 -s
 
 is 'helper show' 0 'helper registered +yes' vprobe helper show web
+is 'helper show of none' 0 'helper registered +no' vprobe helper show db
 is 'helper remove' 0 'removed the helper of VM 1' vprobe helper remove web
 is 'helper remove of none' 1 'has no helper' vprobe helper remove db
 is 'helper what' 2 'show or remove' vprobe helper steal web
@@ -151,6 +152,7 @@ FAKE_VPROBE=odd is 'and does nothing to a terminal' 0 \
 
 is 'policy show' 0 '^ +1 +evil +2 +gone +0 .* decide\(\) returned -5' \
 	vprobe policy show
+is 'policy show --vm' 2 'lists all policies' vprobe policy show --vm web
 json 'policy show --json' 0 '[p["name"] for p in d] ==
 	["headroom", "evil", "(built-in)"] and
 	d[1]["why"] == "decide() returned -5"' vprobe --json policy show
@@ -189,6 +191,10 @@ is 'attach with a tiny granule' 2 'not a power of two' \
 	vprobe attach $$ --granule 4K
 is 'attach with another stray' 2 'absorb or fault' \
 	vprobe attach $$ --stray ignore
+for n in all 7 id:3 pid:9; do
+	is "attach with the name $n" 2 'would be taken for an id' \
+		vprobe attach $$ --name $n
+done
 is "attach with the host's context id" 2 '3 or more' vprobe attach $$ --cid 2
 is 'attach with a long name' 2 'longer than 31' \
 	vprobe attach $$ --name 01234567890123456789012345678901

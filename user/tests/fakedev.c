@@ -83,6 +83,7 @@ static void set_stat(struct vprobe_stat *st)
 	st->ram_bytes = 1ULL << 30;
 	st->hole_bytes = 3ULL << 28;
 	st->failsafe_writes = 2000;
+	st->has_helper = st->id == 1;
 	if (st->id == 2 && is_mode("odd"))
 		strcpy(st->name, "d\xff\033[2J\xc3\xa9");
 	if (st->id == 2 && is_mode("quarantined")) {

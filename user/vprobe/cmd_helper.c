@@ -40,9 +40,7 @@ static void show(const struct vprobe_stat *st)
 {
 	out_object(NULL);
 	out_u64("id", "VM", st->id);
-	out_bool("registered", "helper registered",
-		 st->state == VPROBE_VM_READY ||
-		 (st->state == VPROBE_VM_STOPPED && !st->quarantine_why[0]));
+	out_bool("registered", "helper registered", st->has_helper);
 	out_u64("runs", "runs", st->helper_runs);
 	out_ns("ns", "time", st->helper_ns);
 	out_u64("errors", "errors", st->helper_errors);

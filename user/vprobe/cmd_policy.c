@@ -63,6 +63,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!a->verb)
 			argp_error(state, "show, load, set or unload?");
+		if (!strcmp(a->verb, "show") && a->vm)
+			argp_error(state,
+				   "show lists all policies; --vm goes with load, set and unload");
 		if (!strcmp(a->verb, "load") && !a->file)
 			argp_error(state, "which policy?");
 		if (!strcmp(a->verb, "set") &&

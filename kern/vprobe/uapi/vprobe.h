@@ -242,7 +242,7 @@ struct vprobe_stat {
 	__u64 helper_errors;
 	__u64 tlb_flushes;	/* batches of watches, one EPT flush each */
 	__u64 iotlb_flushes;
-	__u64 stray_refused;	/* reserved for IOMMUs that tell */
+	__u64 has_helper;	/* 1: the guest has registered one */
 	__u64 demand_bytes;	/* of fills_vcpu */
 	__u64 free_bytes;	/* free but not taken, when last counted */
 	__u64 policy_id;	/* that decides; 0: the built-in one */
