@@ -2,7 +2,8 @@
 #
 # What a VMM may do with its iommufd while there are holes: copy memory, unmap it,
 # destroy IOASes, and map memory that does not come for as long as it likes, which
-# is its own loss and nobody else's (host/ioas.c does it in QEMU's place).
+# is its own loss and nobody else's (host/ioas.c does it in QEMU's place); and what
+# it may do to its own mapping of the guest's memory (host/remap.c).
 # takes: 200
 # long
 
@@ -31,6 +32,20 @@ teardown() {
 	release_all
 	host_log_clean
 	[ "$(iommu_faults)" = 0 ]
+}
+
+# Where QEMU has the guest's memory at that address.
+hva() {
+	vm_qmp "$1" human-monitor-command "{\"command-line\": \"gpa2hva $2\"}" |
+		jq -r . | tr -d '\r' | awk 'NF { print $NF }'
+}
+
+# What of the mapping that begins there is in memory.
+rss_kib() {
+	awk -v at="$(printf %x "$2")" '
+		index($1, at "-") == 1 { found = 1 }
+		found && $1 == "Rss:" { print $2; exit }' \
+		"/proc/$(vm_pid "$1")/smaps"
 }
 
 ioas() { "$TOOLS/ioas" "$(vm_pid a)" "$@"; }
@@ -115,6 +130,36 @@ more_fired_than() { [ "$(vstat a watches.fired)" -gt "$1" ]; }
 	wait $hog
 	[ "$(vstat a state)" = ready ]
 	[ "$(vstat a fills.timeouts)" = 0 ]
+	works a 300
+}
+
+@test "something else where the guest's memory was: a fill leaves it alone" {
+	vprobe reclaim a all
+	read -r gpa size < <(last_hole a)
+	address=$(hva a "$gpa")
+	hold other "$TOOLS/remap" "$(vm_pid a)" "$address" "$size" anon
+	[ "$(rss_kib a "$address")" = 0 ]
+	refused_with 1 'something else mapped there' vprobe fill a all
+	is_hole a "$gpa"
+	[ "$(vstat a memory.holes)" = 1 ]
+	[ "$(rss_kib a "$address")" = 0 ]
+	release other
+	vprobe fill a all
+	no_trace a
+	works a 300
+}
+
+@test "userfaultfd on the guest's memory: a fill fails, and does not wait" {
+	vprobe reclaim a all
+	read -r gpa size < <(last_hole a)
+	hold other "$TOOLS/remap" "$(vm_pid a)" "$(hva a "$gpa")" "$size" minor
+	refused_with 1 'something else mapped there' vprobe fill a all
+	is_hole a "$gpa"
+	[ "$(vstat a memory.holes)" = 1 ]
+	vprobe reclaim a all
+	release other
+	vprobe fill a all
+	no_trace a
 	works a 300
 }
 

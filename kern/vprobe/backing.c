@@ -479,7 +479,8 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * when there is no other memory.
  *
  * Context: process.
- * Return: 0, ENOMEM, or EAGAIN if a signal came; part of it may be populated then.
+ * Return: 0, ENOMEM, EAGAIN if a signal came, or EFAULT if the VMM has seen to it that
+ * the file can have no memory there; part of it may be populated then.
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
@@ -505,9 +506,17 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	mem_cgroup_put(memcg);
 	current->flags |= emergency;
 
-	/* hugetlbfs looks for signals, also for those that do not kill. */
-	if (r == -EINTR)
+	switch (r) {
+	case 0:
+		return 0;
+	case -EINTR:
+		/* hugetlbfs looks for signals, also for those that do not kill. */
 		return -EAGAIN;
-	/* No huge page, no space in a size-limited mount: it can only be freed */
-	return r ? -ENOMEM : 0;
+	case -ENOMEM:
+	case -ENOSPC:	/* no huge page, or the mount is full */
+	case -EDQUOT:
+		return -ENOMEM;
+	default:
+		return -EFAULT;
+	}
 }

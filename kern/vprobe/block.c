@@ -156,7 +156,8 @@ struct vprobe_blk *vprobe_blk_create(struct vprobe_vm *vm,
 	blk->file = get_file(backing->file);
 	for (i = 0; i < vm->nr_iommufds; i++)
 		iommufd_hole_init(&blk->holes[i], blk->uaddr,
-				  vprobe_blk_bytes(blk));
+				  vprobe_blk_bytes(blk), blk->file->f_mapping,
+				  blk->pgoff);
 
 	r = index_blk(vm, blk);
 	if (r) {

@@ -204,7 +204,7 @@ void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk)
  *
  * Context: process; a vCPU's thread, or any other. Takes what iommufd_fill()
  * takes, and KVM's mmu_lock.
- * Return: 0, ENOMEM, EFAULT if the VMM's mapping is gone; EAGAIN if the VMM is
+ * Return: 0, ENOMEM, EFAULT if the VMM's mapping or its file is cut; EAGAIN if the VMM is
  * mapping memory or attaching a device, which takes as long as it wants; EINTR on
  * a fatal signal.
  */
@@ -423,6 +423,22 @@ int vprobe_make_whole(struct vprobe_vm *vm)
 	}
 }
 
+/* Why not all was filled, from an errno. Context: any. */
+u32 vprobe_fill_reason(int r)
+{
+	switch (r) {
+	case 0:
+	case -EINTR:
+		return VPROBE_REASON_NONE;
+	case -ENOMEM:
+		return VPROBE_REASON_NO_MEMORY;
+	case -EFAULT:
+		return VPROBE_REASON_NOT_BACKED;
+	default:
+		return VPROBE_REASON_BUSY;
+	}
+}
+
 /**
  * vprobe_note_reset() - the guest's kernel is gone
  * @vm: the VM
@@ -556,27 +572,43 @@ void vprobe_failsafe_work(struct work_struct *work)
 	vprobe_vm_put(vm);
 }
 
+static int forget_holes(struct vprobe_vm *vm, struct vprobe_blk *blk,
+			long timeout)
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; blk->punched && i < vm->nr_iommufds && !r; i++)
+		if (iommufd_hole_exists(&blk->holes[i]))
+			r = iommufd_forget_hole(vm->puncher[i], &blk->holes[i],
+						timeout);
+	return r;
+}
+
 /**
  * vprobe_forget_all() - the VMM's memory is gone, and so are the holes
  * @vm: a VM whose mm has no users any more
+ * @timeout: how long to wait for another process that has its iommufd, for each
+ *	block; jiffies
  *
  * Context: process, pass_lock. No vCPU runs.
+ * Return: 0; EAGAIN or EINTR if there are blocks left.
  */
-void vprobe_forget_all(struct vprobe_vm *vm)
+int vprobe_forget_all(struct vprobe_vm *vm, long timeout)
 {
 	struct vprobe_blk *blk;
-	unsigned int i;
 	gfn_t gfn = 0;
+	int r = 0;
 
 	lockdep_assert_held(&vm->pass_lock);
 
-	while ((blk = vprobe_blk_next(vm, &gfn, ULONG_MAX))) {
-		for (i = 0; blk->punched && i < vm->nr_iommufds; i++)
-			if (iommufd_hole_exists(&blk->holes[i]))
-				iommufd_forget_hole(vm->puncher[i],
-						    &blk->holes[i]);
-		vprobe_blk_move(vm, blk, VPROBE_HOLE, VPROBE_FILLING);
-		vprobe_blk_release(vm, blk);
+	while (!r && (blk = vprobe_blk_next(vm, &gfn, ULONG_MAX))) {
+		r = forget_holes(vm, blk, timeout);
+		if (!r) {
+			vprobe_blk_move(vm, blk, VPROBE_HOLE, VPROBE_FILLING);
+			vprobe_blk_release(vm, blk);
+		}
 		vprobe_blk_put(blk);
 	}
+	return r;
 }

@@ -373,8 +373,7 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 	if (!r && READ_ONCE(vm->failsafe))
 		r = -EBUSY;
 	if (r) {
-		arg->reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :
-					     VPROBE_REASON_BUSY;
+		arg->reason = vprobe_fill_reason(r);
 		goto out_unlock;
 	}
 	/* Either a reset sees the new helper, or this sees the reset. */
@@ -441,9 +440,7 @@ int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg)
 		goto out_unlock;
 	vprobe_drop_helper(vm);
 	r = vprobe_make_whole(vm);
-	if (r && r != -EINTR)
-		arg->reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :
-					     VPROBE_REASON_BUSY;
+	arg->reason = vprobe_fill_reason(r);
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
 	return r;

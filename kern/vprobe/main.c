@@ -54,17 +54,9 @@ static int do_fill(struct vprobe_vm *vm, struct vprobe_fill *arg)
 	r = vprobe_fill_some(vm, arg->target, 0, ULONG_MAX, VPROBE_FILL_OTHER,
 			     &arg->filled);
 	mutex_unlock(&vm->pass_lock);
-	switch (r) {
-	case 0:
-	case -EINTR:
-		break;
-	case -EAGAIN:
+	if (r == -EAGAIN)
 		r = -EBUSY;
-		arg->reason = VPROBE_REASON_BUSY;
-		break;
-	default:
-		arg->reason = VPROBE_REASON_NO_MEMORY;
-	}
+	arg->reason = vprobe_fill_reason(r);
 	return r;
 }
 

@@ -64,6 +64,8 @@ unsigned int vprobe_vm_ids(u64 *ids, unsigned int room)
 
 /* How long to wait for those who map memory before a work does it; jiffies */
 #define FREE_TIMEOUT	(HZ / 4)
+/* The same where it fails then */
+#define ATTACH_TIMEOUT	(2 * HZ)
 
 static int vm_destroy_punchers(struct vprobe_vm *vm, long timeout)
 {
@@ -206,11 +208,12 @@ static const struct mmu_notifier_ops vm_mn_ops = {
 /* Give everything back; may be tried again if that fails. */
 static int vm_give_back(struct vprobe_vm *vm)
 {
-	if (READ_ONCE(vm->dying)) {
-		vprobe_forget_all(vm);
-		return 0;
-	}
-	return vprobe_make_whole(vm);
+	int r;
+
+	if (!READ_ONCE(vm->dying))
+		return vprobe_make_whole(vm);
+	r = vprobe_forget_all(vm, FREE_TIMEOUT);
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
 /**
@@ -267,8 +270,7 @@ static int vm_detach(struct vprobe_vm *vm, u32 *reason)
 		return r;
 	r = vm_give_back(vm);
 	if (r) {
-		*reason = r == -ENOMEM ? VPROBE_REASON_NO_MEMORY :
-					 VPROBE_REASON_BUSY;
+		*reason = vprobe_fill_reason(r);
 		goto out_unlock;
 	}
 	/*
@@ -299,8 +301,11 @@ static void vm_release(struct work_struct *work)
 	u32 reason;
 	int r;
 
-	/* Fails only if somebody else has detached it meanwhile. */
 	r = vm_detach(vm, &reason);
+	/* Another process has the VMM's iommufd, and maps memory of its own. */
+	if (r == -EBUSY && queue_work(vprobe_wq, work))
+		return;
+	/* Otherwise somebody else has detached it meanwhile. */
 	WARN_ON(r && r != -ENOENT);
 	vprobe_vm_put(vm);
 }
@@ -345,6 +350,19 @@ static bool has_ictx(struct vprobe_vm *vm, struct iommufd_ctx *ictx)
 	return false;
 }
 
+static u32 puncher_reason(long r)
+{
+	switch (r) {
+	case -EDOM:
+		return VPROBE_REASON_IOPTE_UNBOUNDED;
+	case -EAGAIN:
+	case -EINTR:
+		return VPROBE_REASON_BUSY;
+	default:
+		return VPROBE_REASON_NO_MEMORY;
+	}
+}
+
 static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 {
 	bool absorb = !(arg->flags & VPROBE_ATTACH_STRAY_FAULT);
@@ -367,12 +385,11 @@ static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		vm->puncher[i] = vprobe_should_fail(VPROBE_P_PUNCHER) ?
 			ERR_PTR(-ENOMEM) :
 			iommufd_puncher_create(vm->ictx[i], vm->mm,
-					       vm->granule_shift, absorb);
+					       vm->granule_shift, absorb,
+					       ATTACH_TIMEOUT);
 		if (IS_ERR(vm->puncher[i])) {
 			r = PTR_ERR(vm->puncher[i]);
-			arg->reason = r == -EDOM ?
-					      VPROBE_REASON_IOPTE_UNBOUNDED :
-					      VPROBE_REASON_NO_MEMORY;
+			arg->reason = puncher_reason(r);
 			return r;
 		}
 	}

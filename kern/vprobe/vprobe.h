@@ -11,6 +11,7 @@
  * fill.c     give a block back
  * backing.c  the memfd behind guest memory
  * helper.c   the KVM BPF hook: runs helpers, has their kfuncs
+ * squeeze.c  has VMs give what they do not use to who is short of memory
  * policy.c   who decides: policies, and the work that asks them
  * policy_bpf.c  what policies can call
  * inject.c   failure injection
@@ -308,12 +309,13 @@ bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      unsigned long began);
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 int vprobe_make_whole(struct vprobe_vm *vm);
+u32 vprobe_fill_reason(int r);
 bool vprobe_note_reset(struct vprobe_vm *vm);
 bool vprobe_failsafe_start(struct vprobe_vm *vm);
 bool vprobe_failsafe_step(struct vprobe_vm *vm);
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm);
 void vprobe_failsafe_work(struct work_struct *work);
-void vprobe_forget_all(struct vprobe_vm *vm);
+int vprobe_forget_all(struct vprobe_vm *vm, long timeout);
 bool vprobe_reserve_use(unsigned long npages);
 void vprobe_reserve_init(void);
 void vprobe_reserve_exit(void);

@@ -255,28 +255,24 @@ void vprobe_track_write(gpa_t gpa, const u8 *new, int bytes,
 	}
 }
 
-/* Wait for whoever owns the block, then make it whole, whatever it takes. */
+/*
+ * Wait for whoever owns the block, then make it whole. If that cannot be, or the VMM
+ * is being killed, the memslot goes without its memory: the VM ends then, rather
+ * than that its devices miss it.
+ */
 static void settle(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
-	enum vprobe_state state;
+	while (READ_ONCE(blk->state) != VPROBE_GONE) {
+		enum outcome outcome = OUTCOME_STOP;
 
-	while ((state = READ_ONCE(blk->state)) != VPROBE_GONE) {
-		switch (give_back(vm, blk, VPROBE_FILL_SETTLE)) {
-		case OUTCOME_DONE:
+		if (!fatal_signal_pending(current) && !vm->kvm->vm_dead)
+			outcome = give_back(vm, blk, VPROBE_FILL_SETTLE);
+		if (outcome == OUTCOME_DONE)
 			return;
-		case OUTCOME_STOP:
-			/*
-			 * The memslot goes, with or without its memory. Stop
-			 * the VM rather than let its devices miss it.
-			 */
+		if (outcome == OUTCOME_STOP) {
 			kvm_vm_dead(vm->kvm);
 			return;
-		case OUTCOME_AGAIN:
-			break;
 		}
-		/* Waits do not sleep with a fatal signal pending. */
-		if (fatal_signal_pending(current))
-			schedule_timeout_uninterruptible(1);
 		cond_resched();
 	}
 }
