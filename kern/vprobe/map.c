@@ -62,7 +62,8 @@ static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
 
 /*
  * Ask the helper about all memory, and call @fn for each block it reports. With a
- * @deadline (jiffies) for a policy: anybody else goes before.
+ * @deadline (jiffies) for a policy. Anybody else goes before: who waits for the lock
+ * was promised that it is free soon.
  */
 static int ask_all(struct vprobe_vm *vm, unsigned long deadline,
 		   int (*fn)(struct vprobe_vm *vm, void *arg,
@@ -83,13 +84,16 @@ static int ask_all(struct vprobe_vm *vm, unsigned long deadline,
 			if (signal_pending(current))
 				return -EINTR;
 			/* A vCPU waits for the lock. */
-			if (READ_ONCE(vm->failsafe))
+			if (READ_ONCE(vm->failsafe) ||
+			    (!deadline && atomic_read(&vm->waiters)))
 				return -EBUSY;
 			if (deadline &&
 			    vprobe_policy_pass_is_over(vm, deadline))
 				return -EINTR;
-			if (!runs--)
+			if (!runs--) {
+				vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
 				return -EPROTO;
+			}
 			cond_resched();
 			r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
 			for (j = 0; !r && j < nr; j++)
