@@ -3,7 +3,8 @@
 #
 # What the tests of failure injection share: each step of the module that can
 # fail does so once, is reported and undone, and nothing is lost. (Which steps
-# there are: kern/vprobe/inject.c.) Needs the other four of lib/.
+# there are: kern/vprobe/inject.c.) Needs lib/vm.bash,
+# host.bash, vprobe.bash and tools.bash.
 #
 #	inject_guest		guest `a', attached, with two iommufds
 #	inject_reset		for setup(): no point is left armed
