@@ -19,7 +19,7 @@ static const struct command commands[] = {
 	{ "stat", "show the counters of a VM", cmd_stat },
 	{ "reclaim", "take free memory back from a VM", cmd_reclaim },
 	{ "fill", "give memory back to a VM", cmd_fill },
-	{ "free-map", "list the free blocks and the holes of a VM",
+	{ "free-map", "list the holes of a VM, and what is free",
 	  cmd_free_map },
 	{ "helper", "show or remove the helper of a VM", cmd_helper },
 	{ "quarantine", "remove the helper of a VM, accept no other",

@@ -559,8 +559,9 @@ static int listen_vsock(uint32_t port)
 	    !listen(fd, 64))
 		return fd;
 	log_msg(LOG_ERR, "cannot listen on vsock port %u: %s%s", port,
-		strerror(errno), errno == EADDRINUSE ?
-		"; is another vprobed running?" :
+		strerror(errno),
+		errno == EADDRINUSE ? "; is another vprobed running?" :
+		errno == EACCES ? "; it may not use ports below 1024" :
 		"; load the module vhost_vsock");
 	if (fd >= 0)
 		close(fd);

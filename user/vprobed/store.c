@@ -42,7 +42,6 @@ struct registration *registration_new(uint32_t cid, const void *layout,
 	r->cid = cid;
 	r->pidfd = -1;
 	r->prog_fd = -1;
-	r->when = time(NULL);
 	r->layout_len = layout_len;
 	if (layout_len) {
 		r->layout = layout_alloc(layout, layout_len);

@@ -18,7 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
 #define STORE_MAX	256
 #define STORE_BUCKETS	64
@@ -38,7 +37,6 @@
  * @applied: whether a VM uses it now
  * @vm_id: that VM
  * @failures: how often the module refused it since it last took it
- * @when: wall clock, for people
  * @name: of the helper
  * @release: of the guest kernel
  */
@@ -55,7 +53,6 @@ struct registration {
 	bool applied;
 	uint64_t vm_id;
 	unsigned int failures;
-	time_t when;
 	char name[32];
 	char release[64];
 };
