@@ -19,7 +19,7 @@ setup_file() {
 	host_log_clean
 	vprobed_start
 	# Long enough for all that goes on meanwhile.
-	vprobe_vm a nvme=1 attach="--stray fault --fill-timeout 240000"
+	vprobe_vm a nvme=1 attach="--stray fault --fill-timeout $(patience 240)000"
 	vprobe_vm b mem=512M
 }
 

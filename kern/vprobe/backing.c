@@ -14,6 +14,7 @@
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/types.h>
@@ -22,6 +23,9 @@
 #include <linux/falloc.h>
 
 #include "vprobe.h"
+
+/* How long to wait for the VMM's mmap_lock, in jiffies */
+#define MMAP_TIMEOUT	(HZ / 4)
 
 static bool vma_is_usable(struct vm_area_struct *vma)
 {
@@ -104,6 +108,21 @@ static int backings_add_slot(struct vprobe_vm *vm, struct vprobe_backings **pb,
 	return 0;
 }
 
+/* Who holds it may wait for user memory, with other readers and a writer queued. */
+static int lock_mmap(struct mm_struct *mm)
+{
+	unsigned long end = jiffies + MMAP_TIMEOUT;
+
+	while (!mmap_read_trylock(mm)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, end))
+			return -EBUSY;
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
 /* Slots in the order of their gfn, which is the order of the slots' tree. */
 static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 {
@@ -112,7 +131,7 @@ static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 	struct kvm_memslots *slots;
 	int idx, r;
 
-	r = mmap_read_lock_killable(vm->mm);
+	r = lock_mmap(vm->mm);
 	if (r)
 		return r;
 	idx = srcu_read_lock(&vm->kvm->srcu);
@@ -151,9 +170,9 @@ void vprobe_backings_put(struct vprobe_backings *b)
  *
  * Context: process. Takes mmap_lock, kvm->srcu.
  * Return: the list, sorted by gfn, or an ERR_PTR: ESRCH if the VMM is exiting,
- * ENOMEM, EINTR on a fatal signal. It is a snapshot; vm->region_gen tells if it is
- * still true. Of what is in more than VPROBE_BACKINGS_MAX pieces the rest is left
- * alone.
+ * ENOMEM, EBUSY if mmap_lock was not to be had, EINTR on a fatal signal. It is a
+ * snapshot; vm->region_gen tells if it is still true. Of what is in more than
+ * VPROBE_BACKINGS_MAX pieces the rest is left alone.
  */
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
 {
@@ -408,12 +427,29 @@ static int populate_shmem(struct vprobe_blk *blk)
 	return 0;
 }
 
+/* hugetlbfs gives up for any signal, and some callers cannot go and handle it. */
+static int populate_hugetlb(struct vprobe_blk *blk)
+{
+	sigset_t block, old;
+	int r;
+
+	siginitsetinv(&block, sigmask(SIGKILL));
+	sigprocmask(SIG_BLOCK, &block, &old);
+	r = vfs_fallocate(blk->file, 0, (loff_t)blk->pgoff << PAGE_SHIFT,
+			  vprobe_blk_bytes(blk));
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
 static int populate(struct vprobe_blk *blk)
 {
-	if (!is_hugetlb(blk))
-		return populate_shmem(blk);
-	return vfs_fallocate(blk->file, 0, (loff_t)blk->pgoff << PAGE_SHIFT,
-			     vprobe_blk_bytes(blk));
+	return is_hugetlb(blk) ? populate_hugetlb(blk) : populate_shmem(blk);
+}
+
+/* No memory, no huge page, a full mount, a quota: something can come free. */
+static bool is_shortage(int r)
+{
+	return r == -ENOMEM || r == -ENOSPC || r == -EDQUOT;
 }
 
 /* The reserve is for this, and not for cgroups or mounts at their limits. */
@@ -479,8 +515,8 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * when there is no other memory.
  *
  * Context: process.
- * Return: 0, ENOMEM, EAGAIN if a signal came, or EFAULT if the VMM has seen to it that
- * the file can have no memory there; part of it may be populated then.
+ * Return: 0, ENOMEM, EAGAIN if the task is stopped or killed, or EFAULT if the VMM has
+ * seen to it that the file can have no memory there; part may be populated then.
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
@@ -499,24 +535,43 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	/* What devices will pin has to be where it can stay. */
 	pin = memalloc_pin_save();
 	r = populate(blk);
-	if (r && r != -EINTR && host_is_short() && vprobe_reserve_use(vprobe_blk_pages(blk)))
+	if (is_shortage(r) && host_is_short() &&
+	    vprobe_reserve_use(vprobe_blk_pages(blk)))
 		r = populate(blk);
 	memalloc_pin_restore(pin);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
 	current->flags |= emergency;
 
-	switch (r) {
-	case 0:
+	if (!r)
 		return 0;
-	case -EINTR:
-		/* hugetlbfs looks for signals, also for those that do not kill. */
+	if (r == -EINTR)
 		return -EAGAIN;
-	case -ENOMEM:
-	case -ENOSPC:	/* no huge page, or the mount is full */
-	case -EDQUOT:
-		return -ENOMEM;
-	default:
-		return -EFAULT;
-	}
+	return is_shortage(r) ? -ENOMEM : -EFAULT;
+}
+
+/**
+ * vprobe_backing_hold() - from here on nobody punches holes into the file
+ * @blk: a block that the caller owns
+ *
+ * The VMM might, between populating and pinning. Whoever pins then would allocate,
+ * and not as vprobe_backing_populate() does. hugetlbfs has no lock for this that is
+ * not taken inside mmap_lock as well; its pages come from the pool, not from what is
+ * kept for emergencies.
+ *
+ * Context: process. Takes the inode lock, shared, until vprobe_backing_let_go().
+ * Return: 0, or EAGAIN if somebody has the lock.
+ */
+int vprobe_backing_hold(struct vprobe_blk *blk)
+{
+	/* A write() has it while it touches user memory: never wait. */
+	if (!is_hugetlb(blk) && !inode_trylock_shared(file_inode(blk->file)))
+		return -EAGAIN;
+	return 0;
+}
+
+void vprobe_backing_let_go(struct vprobe_blk *blk)
+{
+	if (!is_hugetlb(blk))
+		inode_unlock_shared(file_inode(blk->file));
 }

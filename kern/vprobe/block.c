@@ -299,7 +299,8 @@ static void blk_disarm(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	if (armed)
 		vm->nr_watches--;
 	spin_unlock(&vm->lock);
-	if (armed)
+	/* settle() may have let the memslot go, and another one come. */
+	if (armed && !READ_ONCE(vm->kvm->vm_dead))
 		kvm_write_track_remove_gfns(vm->kvm, &blk->watch_gfn, 1);
 	srcu_read_unlock(&vm->kvm->srcu, idx);
 }

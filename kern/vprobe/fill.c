@@ -110,6 +110,20 @@ static int fill_iommu(struct vprobe_vm *vm, struct vprobe_blk *blk, long timeout
 	return r;
 }
 
+static int fill_memory(struct vprobe_vm *vm, struct vprobe_blk *blk, long timeout)
+{
+	int r;
+
+	r = vprobe_backing_hold(blk);
+	if (r)
+		return r;
+	r = vprobe_backing_populate(vm, blk);
+	if (!r)
+		r = fill_iommu(vm, blk, timeout);
+	vprobe_backing_let_go(blk);
+	return r;
+}
+
 /* Somebody waits for the block, and not for all of them. */
 static bool has_clock(enum vprobe_fill_why why)
 {
@@ -216,9 +230,7 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	unsigned long began = jiffies;
 	int r;
 
-	r = vprobe_backing_populate(vm, blk);
-	if (!r)
-		r = fill_iommu(vm, blk, lock_timeout(why));
+	r = fill_memory(vm, blk, lock_timeout(why));
 	if (r) {
 		fill_failed(vm, blk, why, began, r);
 		vprobe_blk_move(vm, blk, VPROBE_FILLING, VPROBE_HOLE);
@@ -334,8 +346,11 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 			r = vprobe_fill_blk(vm, blk, why);
 			if (!r)
 				*filled += bytes;
-			/* This one is lost to its VMM; others need not be. */
-			if (r == -EFAULT) {
+			/*
+			 * This one is lost to its VMM; others need not be, but
+			 * a step of the fail-safe is to be short.
+			 */
+			if (r == -EFAULT && why != VPROBE_FILL_FAILSAFE) {
 				bad = r;
 				r = 0;
 			}

@@ -403,8 +403,7 @@ static int vm_check_ram(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		int r = PTR_ERR(vm->backings);
 
 		vm->backings = NULL;
-		arg->reason = r == -ESRCH ? VPROBE_REASON_DYING :
-					    VPROBE_REASON_NO_MEMORY;
+		arg->reason = vprobe_pass_reason(r);
 		return r;
 	}
 	if (vm->backings->bytes < (1ULL << vm->granule_shift)) {

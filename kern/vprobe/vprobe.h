@@ -349,6 +349,8 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk);
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_backing_present(struct vprobe_blk *blk);
 bool vprobe_backing_has(struct vprobe_vm *vm, bool hugetlb);
+int vprobe_backing_hold(struct vprobe_blk *blk);
+void vprobe_backing_let_go(struct vprobe_blk *blk);
 bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb);
 u64 vprobe_freed_pages(bool hugetlb);
 

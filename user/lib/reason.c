@@ -41,7 +41,7 @@ static const struct reason reasons[] = {
 	[VPROBE_REASON_NOT_BACKED] = { "not-backed",
 		"no memfd, or more than one, is behind the block, or the VMM has something else mapped there by now; use one memory backend per memory slot" },
 	[VPROBE_REASON_IOMMU] = { "iommu",
-		"iommufd refused to take the block away from the devices; see the kernel log" },
+		"iommufd could not take the block away from the devices: it had no memory for that, or the VMM has mapped the block twice or very often; nothing to change unless this grows" },
 	[VPROBE_REASON_WATCH] = { "watch",
 		"the block's metadata page could not be write-tracked; see the kernel log" },
 	[VPROBE_REASON_STRADDLE] = { "straddle",
