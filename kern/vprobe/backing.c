@@ -427,23 +427,36 @@ static int populate_shmem(struct vprobe_blk *blk)
 	return 0;
 }
 
-/* hugetlbfs gives up for any signal, and some callers cannot go and handle it. */
 static int populate_hugetlb(struct vprobe_blk *blk)
 {
+	return vfs_fallocate(blk->file, 0, (loff_t)blk->pgoff << PAGE_SHIFT,
+			     vprobe_blk_bytes(blk));
+}
+
+/*
+ * hugetlbfs gives up for any signal. The VMM's own threads cannot always go and
+ * handle it first; all others can.
+ */
+static int populate_hugetlb_for_vmm(struct vprobe_blk *blk)
+{
+	unsigned int flags = no_notify_signal_save();
 	sigset_t block, old;
 	int r;
 
 	siginitsetinv(&block, sigmask(SIGKILL));
 	sigprocmask(SIG_BLOCK, &block, &old);
-	r = vfs_fallocate(blk->file, 0, (loff_t)blk->pgoff << PAGE_SHIFT,
-			  vprobe_blk_bytes(blk));
+	r = populate_hugetlb(blk);
 	sigprocmask(SIG_SETMASK, &old, NULL);
+	no_notify_signal_restore(flags);
 	return r;
 }
 
-static int populate(struct vprobe_blk *blk)
+static int populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {
-	return is_hugetlb(blk) ? populate_hugetlb(blk) : populate_shmem(blk);
+	if (!is_hugetlb(blk))
+		return populate_shmem(blk);
+	return current->mm == vm->mm ? populate_hugetlb_for_vmm(blk) :
+				       populate_hugetlb(blk);
 }
 
 /* No memory, no huge page, a full mount, a quota: something can come free. */
@@ -515,7 +528,7 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * when there is no other memory.
  *
  * Context: process.
- * Return: 0, ENOMEM, EAGAIN if the task is stopped or killed, or EFAULT if the VMM has
+ * Return: 0, ENOMEM, EAGAIN if a signal came, or EFAULT if the VMM has
  * seen to it that the file can have no memory there; part may be populated then.
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
@@ -534,10 +547,10 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	old = set_active_memcg(memcg);
 	/* What devices will pin has to be where it can stay. */
 	pin = memalloc_pin_save();
-	r = populate(blk);
+	r = populate(vm, blk);
 	if (is_shortage(r) && host_is_short() &&
 	    vprobe_reserve_use(vprobe_blk_pages(blk)))
-		r = populate(blk);
+		r = populate(vm, blk);
 	memalloc_pin_restore(pin);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);

@@ -333,9 +333,10 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 {
 	struct vprobe_blk *blk;
 	int r = 0, bad = 0;
+	u64 lost = 0;
 
 	/* What is left of a dead VMM is not worth memory. */
-	while (!r && *filled < target && !READ_ONCE(vm->dying)) {
+	while (!r && *filled + lost < target && !READ_ONCE(vm->dying)) {
 		blk = vprobe_blk_next(vm, &gfn, last);
 		if (!blk)
 			break;
@@ -346,13 +347,14 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 			r = vprobe_fill_blk(vm, blk, why);
 			if (!r)
 				*filled += bytes;
-			/*
-			 * This one is lost to its VMM; others need not be, but
-			 * a step of the fail-safe is to be short.
-			 */
-			if (r == -EFAULT && why != VPROBE_FILL_FAILSAFE) {
+			/* This one is lost to its VMM; others need not be. */
+			if (r == -EFAULT) {
 				bad = r;
 				r = 0;
+				if (why == VPROBE_FILL_FAILSAFE) {
+					lost += bytes;
+					vm->failsafe_gfn = gfn;
+				}
 			}
 		}
 		vprobe_blk_put(blk);
@@ -517,6 +519,7 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 bool vprobe_failsafe_step(struct vprobe_vm *vm)
 {
 	u64 filled = 0;
+	gfn_t from;
 	bool done;
 	int r;
 
@@ -526,7 +529,10 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 		return !READ_ONCE(vm->failsafe);
 	}
 	vprobe_drop_helper(vm);
-	r = vprobe_fill_some(vm, SZ_16M, 0, ULONG_MAX, VPROBE_FILL_FAILSAFE,
+	/* Steps are short; blocks that are lost must not keep others from being filled. */
+	from = vm->failsafe_gfn;
+	vm->failsafe_gfn = 0;
+	r = vprobe_fill_some(vm, SZ_16M, from, ULONG_MAX, VPROBE_FILL_FAILSAFE,
 			     &filled);
 	WRITE_ONCE(vm->failsafe_errno, r);
 	done = !blocks_left(vm);

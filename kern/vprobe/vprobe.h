@@ -189,6 +189,7 @@ struct vprobe_vm {
 	unsigned long failsafe_left;	/* lock; least blocks since it began, */
 	unsigned long failsafe_since;	/* lock; and when it came to that */
 	int failsafe_errno;		/* of its last step */
+	gfn_t failsafe_gfn;		/* pass_lock; where the next one begins */
 	struct delayed_work failsafe_work;
 	struct delayed_work policy_work;
 	bool policy_off;		/* lock */
