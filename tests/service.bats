@@ -4,6 +4,7 @@
 # their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
 # the time.
 # takes: 260
+# long
 
 load lib/vm.bash
 load lib/host.bash
