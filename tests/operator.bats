@@ -3,6 +3,7 @@
 # Whatever an operator gets wrong is answered with a sentence, and leaves
 # everything as it was (I10).
 # takes: 110
+# long
 
 load lib/vm.bash
 load lib/host.bash

@@ -4,6 +4,7 @@
 # that the sandbox around it leaves it what it needs, and that it comes back.
 # systemd
 # takes: 90
+# long
 
 load lib/vm.bash
 load lib/host.bash
