@@ -528,8 +528,8 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * when there is no other memory.
  *
  * Context: process.
- * Return: 0, ENOMEM, EAGAIN if a signal came, or EFAULT if the VMM has
- * seen to it that the file can have no memory there; part may be populated then.
+ * Return: 0, ENOMEM, EAGAIN if a signal came, or EFAULT if the VMM has seen to it that
+ * the file can have no memory there; part of it may be populated then.
  */
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 {

@@ -218,9 +218,9 @@ void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk)
  *
  * Context: process; a vCPU's thread, or any other. Takes what iommufd_fill()
  * takes, and KVM's mmu_lock.
- * Return: 0, ENOMEM, EFAULT if the VMM's mapping or its file is cut; EAGAIN if the VMM is
- * mapping memory or attaching a device, which takes as long as it wants; EINTR on
- * a fatal signal.
+ * Return: 0, ENOMEM, EFAULT if the VMM's mapping or its file is cut; EAGAIN if the
+ * VMM is mapping memory or attaching a device, which takes as long as it wants; EINTR
+ * on a fatal signal.
  */
 int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		    enum vprobe_fill_why why)
@@ -440,7 +440,7 @@ int vprobe_make_whole(struct vprobe_vm *vm)
 	}
 }
 
-/* Why not all was filled, from an errno. Context: any. */
+/* Why memory was not given back, or iommufd not had. Context: any. */
 u32 vprobe_fill_reason(int r)
 {
 	switch (r) {
@@ -529,7 +529,7 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 		return !READ_ONCE(vm->failsafe);
 	}
 	vprobe_drop_helper(vm);
-	/* Steps are short; blocks that are lost must not keep others from being filled. */
+	/* Blocks that are lost must not keep others from being filled. */
 	from = vm->failsafe_gfn;
 	vm->failsafe_gfn = 0;
 	r = vprobe_fill_some(vm, SZ_16M, from, ULONG_MAX, VPROBE_FILL_FAILSAFE,

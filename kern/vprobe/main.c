@@ -50,7 +50,6 @@ static int do_fill(struct vprobe_vm *vm, struct vprobe_fill *arg)
 	if (r)
 		return r;
 	arg->filled = 0;
-	arg->reason = VPROBE_REASON_NONE;
 	r = vprobe_fill_some(vm, arg->target, 0, ULONG_MAX, VPROBE_FILL_OTHER,
 			     &arg->filled);
 	mutex_unlock(&vm->pass_lock);

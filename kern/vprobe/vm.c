@@ -350,19 +350,6 @@ static bool has_ictx(struct vprobe_vm *vm, struct iommufd_ctx *ictx)
 	return false;
 }
 
-static u32 puncher_reason(long r)
-{
-	switch (r) {
-	case -EDOM:
-		return VPROBE_REASON_IOPTE_UNBOUNDED;
-	case -EAGAIN:
-	case -EINTR:
-		return VPROBE_REASON_BUSY;
-	default:
-		return VPROBE_REASON_NO_MEMORY;
-	}
-}
-
 static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 {
 	bool absorb = !(arg->flags & VPROBE_ATTACH_STRAY_FAULT);
@@ -389,7 +376,9 @@ static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 					       ATTACH_TIMEOUT);
 		if (IS_ERR(vm->puncher[i])) {
 			r = PTR_ERR(vm->puncher[i]);
-			arg->reason = puncher_reason(r);
+			arg->reason = r == -EDOM ?
+					      VPROBE_REASON_IOPTE_UNBOUNDED :
+					      vprobe_fill_reason(r);
 			return r;
 		}
 	}
