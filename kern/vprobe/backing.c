@@ -348,13 +348,28 @@ static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 	return r;
 }
 
-/* Only what was swapped out, which devices rule out, needs a punch as well. */
 static bool has_swapped(struct vprobe_blk *blk)
 {
 	return READ_ONCE(SHMEM_I(file_inode(blk->file))->swapped);
 }
 
-static int punch(struct vprobe_blk *blk)
+/*
+ * What was swapped out, which devices rule out. A write() has the inode lock while it
+ * touches user memory: never wait for it.
+ */
+static int drop_swapped(struct vprobe_blk *blk)
+{
+	struct inode *inode = file_inode(blk->file);
+	loff_t start = (loff_t)blk->pgoff << PAGE_SHIFT;
+
+	if (!inode_trylock(inode))
+		return -EBUSY;
+	shmem_truncate_range(inode, start, start + vprobe_blk_bytes(blk) - 1);
+	inode_unlock(inode);
+	return 0;
+}
+
+static int punch_hugetlb(struct vprobe_blk *blk)
 {
 	return vfs_fallocate(blk->file,
 			     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -391,7 +406,7 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 		/* Unmaps by itself, under locks that we may not hold here. */
 		r = visit_folios(blk, check_folio);
 		if (!r)
-			r = punch(blk);
+			r = punch_hugetlb(blk);
 		if (!r && present)
 			atomic64_add(vprobe_blk_pages(blk), &freed_pages[true]);
 		return r;
@@ -404,7 +419,7 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	r = visit_folios(blk, drop_folio);
 	if (r || !has_swapped(blk))
 		return r;
-	return punch(blk);
+	return drop_swapped(blk);
 }
 
 static int populate_shmem(struct vprobe_blk *blk)

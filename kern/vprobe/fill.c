@@ -134,7 +134,8 @@ static bool has_clock(enum vprobe_fill_why why)
 /*
  * How long for those who map memory or attach a device, in jiffies. A vCPU's fault
  * comes again, and so does the fail-safe. Who takes a memslot away has to wait for
- * as long as it takes, or be killed.
+ * as long as it takes, or be killed; but IOMMU_DESTROY of an IOAS in which a fill
+ * waits gives up after a minute, and loses it.
  */
 static long lock_timeout(enum vprobe_fill_why why)
 {
@@ -144,7 +145,7 @@ static long lock_timeout(enum vprobe_fill_why why)
 	case VPROBE_FILL_FAILSAFE:
 		return 0;
 	case VPROBE_FILL_SETTLE:
-		return MAX_SCHEDULE_TIMEOUT;
+		return 10 * HZ;
 	case VPROBE_FILL_UNDO:
 		/* One of a batch, for which vCPUs may wait. */
 		return HZ / 20;
