@@ -127,6 +127,23 @@ nothing_taken() {
 	nothing_taken
 }
 
+one_of_two() { policy_is simple || policy_is watermark; }
+
+@test "of two that are loaded at the same time one remains" {
+	for _ in 1 2 3 4 5 6; do
+		vprobe policy load simple 3>&- &
+		vprobe policy load watermark
+		wait $!
+	done
+	wait_until 30 one_of_two
+	[ "$(vprobe --json policy show |
+		jq '[.[] | select(.name == "simple" or .name == "watermark")] |
+			map(select(.state != "gone")) | length')" = 1 ]
+	vprobe policy unload
+	wait_until 30 policy_is '(built-in)'
+	nothing_taken
+}
+
 @test "every policy that comes along loads and decides" {
 	for file in "$POLICIES"/*.bpf.o; do
 		name=$(basename "$file" .bpf.o)
@@ -183,6 +200,8 @@ nothing_taken() {
 		vprobe policy load $FORGE mode=5
 	refused_with 1 'cannot use helper bpf_tail_call' \
 		vprobe policy load $FORGE mode=6
+	refused_with 1 'cannot use helper bpf_timer' \
+		vprobe policy load $FORGE mode=7
 	# It is not for any other reason.
 	vprobe policy load $FORGE
 	wait_until 30 policy_is forge

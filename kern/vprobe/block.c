@@ -222,11 +222,13 @@ static void blk_set_state(struct vprobe_vm *vm, struct vprobe_blk *blk,
 
 	if (blk->state == VPROBE_HOLE) {
 		vm->nr_holes--;
-		vm->hole_bytes -= vprobe_blk_bytes(blk);
+		WRITE_ONCE(vm->hole_bytes,
+			   vm->hole_bytes - vprobe_blk_bytes(blk));
 	}
 	if (to == VPROBE_HOLE) {
 		vm->nr_holes++;
-		vm->hole_bytes += vprobe_blk_bytes(blk);
+		WRITE_ONCE(vm->hole_bytes,
+			   vm->hole_bytes + vprobe_blk_bytes(blk));
 	}
 	WRITE_ONCE(blk->state, to);
 }

@@ -38,6 +38,9 @@ static struct vprobe_run *current_run(void)
 {
 	struct vprobe_run *run;
 
+	/* Another program's timer, in the middle of a task that has a run */
+	if (!in_task())
+		return NULL;
 	/* Only this task adds and removes its run, it cannot go away. */
 	rcu_read_lock();
 	hash_for_each_possible_rcu(runs, run, node, (unsigned long)current)

@@ -156,6 +156,7 @@ static void policy_account(struct vprobe_policy *p, u64 start)
 			     VPROBE_POLICY_BUDGET_MS, div_u64(ns, 1000));
 }
 
+/* Context: any, the VM referenced or RCU. */
 static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 {
 	info->call = NULL;
@@ -166,9 +167,7 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
 	info->demand_fills = atomic64_read(&vm->counter[VPROBE_C_FILLS_VCPU]);
 	info->demand_bytes = atomic64_read(&vm->counter[VPROBE_C_DEMAND_BYTES]);
 	info->fill_waits = atomic64_read(&vm->counter[VPROBE_C_FILL_WAITS]);
-	spin_lock(&vm->lock);
-	info->hole_bytes = vm->hole_bytes;
-	spin_unlock(&vm->lock);
+	info->hole_bytes = READ_ONCE(vm->hole_bytes);
 	/* A memslot may be on its way out; programs subtract one from the other. */
 	info->ram_bytes = max(READ_ONCE(vm->ram_bytes), info->hole_bytes);
 }
@@ -178,18 +177,22 @@ static void describe_vm(struct vprobe_vm *vm, struct vprobe_policy_vm *info)
  * @id: of the VM
  * @info: out
  *
- * Context: process.
+ * Without locks and without a reference, whose end would be the VM's: a program
+ * may call it where nothing can sleep, in the middle of whoever has the locks.
+ *
+ * Context: any.
  * Return: 0 or ENOENT.
  */
 int vprobe_policy_vm_info(u64 id, struct vprobe_policy_vm *info)
 {
-	struct vprobe_vm *vm = vprobe_vm_get(id);
+	struct vprobe_vm *vm;
 
-	if (!vm)
-		return -ENOENT;
-	describe_vm(vm, info);
-	vprobe_vm_put(vm);
-	return 0;
+	rcu_read_lock();
+	vm = vprobe_vm_peek(id);
+	if (vm)
+		describe_vm(vm, info);
+	rcu_read_unlock();
+	return vm ? 0 : -ENOENT;
 }
 
 static void describe_host(struct vprobe_policy_host *host)
@@ -426,7 +429,7 @@ void vprobe_policy_kick(struct vprobe_policy_call *call)
 void vprobe_policy_kick_all(void)
 {
 	struct vprobe_vm *vm;
-	unsigned long id = 0;
+	u64 id = 0;
 
 	while ((vm = vprobe_vm_next(&id))) {
 		queue_policy_work(vm, 0, true);

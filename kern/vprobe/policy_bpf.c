@@ -86,13 +86,7 @@ __bpf_kfunc int vprobe_vm_info(u64 vm_id, void *info, u32 info__sz)
  */
 __bpf_kfunc u64 vprobe_vm_after(u64 vm_id)
 {
-	unsigned long id = vm_id;
-	struct vprobe_vm *vm = vprobe_vm_next(&id);
-
-	if (!vm)
-		return 0;
-	vprobe_vm_put(vm);
-	return id;
+	return vprobe_vm_id_after(vm_id);
 }
 
 __bpf_kfunc_end_defs();
@@ -103,6 +97,10 @@ __bpf_kfunc_end_defs();
  * a structure of numbers alone the verifier takes the program's own memory. What it
  * says is not used: a global subprogram may write to it. Without KF_TRUSTED_ARGS a
  * buffer may be what a map lookup returned, and NULL.
+ *
+ * KF_SLEEPABLE keeps prefer() and filled() from looping over all VMs. It does not
+ * say that the caller can sleep: to the verifier a callback of a sleepable program
+ * is sleepable as well, and a timer's runs in softirq, a hash map's under RCU.
  */
 BTF_KFUNCS_START(policy_kfuncs)
 BTF_ID_FLAGS(func, vprobe_take, KF_TRUSTED_ARGS)

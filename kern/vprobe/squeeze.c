@@ -48,7 +48,7 @@ static struct squeeze {
 	spinlock_t lock;	/* who wants what */
 	u64 want[2];		/* lock; bytes, of 4 KiB pages and of hugetlb */
 	u64 except;		/* lock; the VM that is spared, or 0 */
-	unsigned long last;	/* the work's: id of the VM asked last */
+	u64 last;		/* the work's: id of the VM asked last */
 	unsigned long pause;	/* jiffies until which nobody has anything */
 	int asked;		/* lock; how often */
 	int served;		/* all that asked until then */

@@ -18,7 +18,8 @@
 #include "vprobe.h"
 
 static DEFINE_MUTEX(vprobe_vms_lock);
-static DEFINE_XARRAY_ALLOC1(vprobe_vms);	/* vprobe_vms_lock */
+/* Written with vprobe_vms_lock, read with it or RCU */
+static DEFINE_XARRAY_ALLOC1(vprobe_vms);
 static u32 next_id = 1;				/* vprobe_vms_lock */
 static unsigned int nr_vms;			/* vprobe_vms_lock */
 static u64 generation;				/* vprobe_vms_lock */
@@ -100,7 +101,8 @@ static void vm_free_rest(struct vprobe_vm *vm)
 		mmdrop(vm->mm);
 	if (vm->kvm)
 		kvm_put_kvm(vm->kvm);
-	kfree(vm);
+	/* Policies look at VMs without a reference. */
+	kfree_rcu(vm, rcu);
 }
 
 static void vm_free_work(struct work_struct *work)
@@ -132,20 +134,54 @@ void vprobe_vm_put(struct vprobe_vm *vm)
 	}
 }
 
-/* The VM with this id, with a reference, or NULL. */
+static bool is_published(struct vprobe_vm *vm)
+{
+	/* With vm_publish(). */
+	return smp_load_acquire(&vm->published);
+}
+
+/* The VM with this id, without a reference, or NULL. Context: any, RCU. */
+struct vprobe_vm *vprobe_vm_peek(u64 id)
+{
+	struct vprobe_vm *vm = id > U32_MAX ? NULL : xa_load(&vprobe_vms, id);
+
+	return vm && is_published(vm) ? vm : NULL;
+}
+
+/* The next larger id of a VM, or 0. Context: any. */
+u64 vprobe_vm_id_after(u64 id)
+{
+	struct vprobe_vm *vm;
+	unsigned long index = id;
+
+	rcu_read_lock();
+	do {
+		vm = xa_find_after(&vprobe_vms, &index, U32_MAX, XA_PRESENT);
+	} while (vm && !is_published(vm));
+	rcu_read_unlock();
+	return vm ? index : 0;
+}
+
+/* The VM with this id, with a reference, or NULL. Context: any. */
 struct vprobe_vm *vprobe_vm_get(u64 id)
+{
+	struct vprobe_vm *vm;
+
+	rcu_read_lock();
+	vm = vprobe_vm_peek(id);
+	if (vm && !refcount_inc_not_zero(&vm->ref))
+		vm = NULL;
+	rcu_read_unlock();
+	return vm;
+}
+
+/* The VM with the next larger id, which is stored, with a reference, or NULL. */
+struct vprobe_vm *vprobe_vm_next(u64 *id)
 {
 	struct vprobe_vm *vm = NULL;
 
-	if (id > U32_MAX)
-		return NULL;
-	mutex_lock(&vprobe_vms_lock);
-	vm = xa_load(&vprobe_vms, id);
-	if (vm && !vm->published)
-		vm = NULL;
-	if (vm)
-		refcount_inc(&vm->ref);
-	mutex_unlock(&vprobe_vms_lock);
+	while (!vm && (*id = vprobe_vm_id_after(*id)))
+		vm = vprobe_vm_get(*id);
 	return vm;
 }
 
@@ -518,7 +554,8 @@ static int vm_publish(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		xa_erase(&vprobe_vms, vm->id);
 	} else {
 		__module_get(THIS_MODULE);
-		vm->published = true;
+		/* With is_published(). */
+		smp_store_release(&vm->published, true);
 		WRITE_ONCE(nr_vms, nr_vms + 1);
 		generation_bump();
 		vprobe_policy_start(vm);
@@ -601,22 +638,6 @@ int vprobe_detach(struct vprobe_detach *arg)
 	r = vm_detach(vm, &arg->reason);
 	vprobe_vm_put(vm);
 	return r;
-}
-
-/* The attached VM with the next larger id, which is stored, or NULL. */
-struct vprobe_vm *vprobe_vm_next(unsigned long *id)
-{
-	struct vprobe_vm *vm;
-
-	mutex_lock(&vprobe_vms_lock);
-	do {
-		++*id;
-		vm = xa_find(&vprobe_vms, id, ULONG_MAX, XA_PRESENT);
-	} while (vm && !vm->published);
-	if (vm)
-		refcount_inc(&vm->ref);
-	mutex_unlock(&vprobe_vms_lock);
-	return vm;
 }
 
 int vprobe_vm_init(void)

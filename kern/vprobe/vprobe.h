@@ -141,6 +141,7 @@ struct vprobe_report {
 
 struct vprobe_vm {
 	refcount_t ref;
+	struct rcu_head rcu;
 	u64 id;
 	struct kvm *kvm;
 	struct mm_struct *mm;		/* == kvm->mm, mmgrab()bed */
@@ -168,7 +169,7 @@ struct vprobe_vm {
 	bool detached;			/* pass_lock */
 	/* Not empty: no helper. Written with pass_lock and lock, read with one. */
 	char quarantine_why[VPROBE_WHY_LEN];
-	bool published;			/* vprobe_vms_lock */
+	bool published;			/* vprobe_vms_lock; read without it */
 	atomic_t waiters;		/* for pass_lock: the pass shall end */
 	atomic_t askers;		/* likewise, if it is a policy's */
 
@@ -179,7 +180,7 @@ struct vprobe_vm {
 	wait_queue_head_t wq;
 	unsigned long nr_blocks;	/* lock; read without it */
 	unsigned long nr_holes;		/* lock */
-	u64 hole_bytes;			/* lock */
+	u64 hole_bytes;			/* lock; read without it */
 	unsigned long nr_watches;	/* lock */
 	u64 ram_bytes;
 	u64 free_bytes;			/* as last counted, not taken */
@@ -251,7 +252,9 @@ int vprobe_attach(struct vprobe_attach *arg);
 int vprobe_detach(struct vprobe_detach *arg);
 struct vprobe_vm *vprobe_vm_get(u64 id);
 void vprobe_vm_put(struct vprobe_vm *vm);
-struct vprobe_vm *vprobe_vm_next(unsigned long *id);
+struct vprobe_vm *vprobe_vm_next(u64 *id);
+struct vprobe_vm *vprobe_vm_peek(u64 id);
+u64 vprobe_vm_id_after(u64 id);
 unsigned int vprobe_vm_ids(u64 *ids, unsigned int room);
 unsigned int vprobe_nr_vms(void);
 u64 vprobe_generation(void);

@@ -18,6 +18,7 @@ enum mode {
 	ASKS_WITH_NULL,
 	LOOPS_IN_A_FAULT,
 	CALLS_ANOTHER,
+	SETS_A_TIMER,
 };
 
 const volatile __u32 mode = HONEST;
@@ -38,6 +39,40 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } others SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} known SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct { struct bpf_timer timer; });
+} timers SEC(".maps");
+
+static int look_at_vm(void *map, __u32 *key, void *value)
+{
+	struct vprobe_policy_vm info;
+
+	vprobe_vm_info(vprobe_vm_after(0), &info, sizeof(info));
+	return 0;
+}
+
+static void set_timer(void)
+{
+	__u32 key = 0;
+	void *timer = bpf_map_lookup_elem(&timers, &key);
+
+	if (!timer)
+		return;
+	bpf_timer_init(timer, &timers, 1 /* CLOCK_MONOTONIC */);
+	bpf_timer_set_callback(timer, look_at_vm);
+	bpf_timer_start(timer, 0, 0);
+}
 
 SEC("struct_ops.s/decide")
 int BPF_PROG(forge_decide, const struct vprobe_policy_vm *vm,
@@ -62,8 +97,14 @@ int BPF_PROG(forge_decide, const struct vprobe_policy_vm *vm,
 		vprobe_vm_info(1, bpf_map_lookup_elem(&empty, &key),
 			       sizeof(copy));
 		break;
+	case SETS_A_TIMER:
+		set_timer();
+		break;
 	default:
 		vprobe_vm_info(vm->id, &copy, sizeof(copy));
+		/* Under RCU, which the verifier does not know. */
+		bpf_map_update_elem(&known, &key, &key, BPF_ANY);
+		bpf_for_each_map_elem(&known, look_at_vm, NULL, 0);
 		vprobe_kick(vm);
 		vprobe_again(decision, 1000);
 		break;
