@@ -4,12 +4,14 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,6 +57,22 @@ static void slot_path(char *path, size_t len, const char *dir, uint64_t vm_id,
 		snprintf(path, len, "%s/default%s", dir, ending);
 }
 
+/*
+ * One change of slots at a time; close() ends it. Who may not even open this is
+ * refused by the kernel later on.
+ */
+static int lock_slots(void)
+{
+	int fd;
+
+	mkdir("/run/vprobe", 0755);
+	mkdir(POLICY_NOTES, 0755);
+	fd = open(POLICY_NOTES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
 /* What was loaded into a slot: an object, to be put, or NULL. */
 static struct json_object *read_note(uint64_t vm_id)
 {
@@ -70,8 +88,6 @@ static void write_note(uint64_t vm_id, const char *file,
 	struct json_object *note = json_object_new_object();
 	char path[PATH_MAX];
 
-	mkdir("/run/vprobe", 0755);
-	mkdir(POLICY_NOTES, 0755);
 	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
 	json_object_object_add(note, "file", json_object_new_string(file));
 	json_object_object_add(note, "knobs", json_object_get(knobs));
@@ -289,7 +305,7 @@ static int load_object(struct bpf_object *obj, uint64_t vm_id,
 	return attach(map, vm_id, err);
 }
 
-int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
+static int load(const char *what, uint64_t vm_id, struct json_object *knobs,
 		struct vprobe_error *err)
 {
 	struct bpf_object *obj;
@@ -312,8 +328,18 @@ int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
 	return ret;
 }
 
-int policy_set(uint64_t vm_id, struct json_object *knobs,
-	       struct vprobe_error *err)
+int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
+		struct vprobe_error *err)
+{
+	int lock = lock_slots();
+	int ret = load(what, vm_id, knobs, err);
+
+	close(lock);
+	return ret;
+}
+
+static int reload(uint64_t vm_id, struct json_object *knobs,
+		  struct vprobe_error *err)
 {
 	struct json_object *note = read_note(vm_id), *file, *old;
 	char pin[PATH_MAX];
@@ -328,12 +354,22 @@ int policy_set(uint64_t vm_id, struct json_object *knobs,
 	}
 	json_object_object_foreach(knobs, name, value)
 		json_object_object_add(old, name, json_object_get(value));
-	ret = policy_load(json_object_get_string(file), vm_id, old, err);
+	ret = load(json_object_get_string(file), vm_id, old, err);
 	json_object_put(note);
 	return ret;
 }
 
-int policy_unload(uint64_t vm_id, struct vprobe_error *err)
+int policy_set(uint64_t vm_id, struct json_object *knobs,
+	       struct vprobe_error *err)
+{
+	int lock = lock_slots();
+	int ret = reload(vm_id, knobs, err);
+
+	close(lock);
+	return ret;
+}
+
+static int unload(uint64_t vm_id, struct vprobe_error *err)
 {
 	struct bpf_link *link;
 	char path[PATH_MAX];
@@ -355,4 +391,13 @@ int policy_unload(uint64_t vm_id, struct vprobe_error *err)
 	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
 	unlink(path);
 	return 0;
+}
+
+int policy_unload(uint64_t vm_id, struct vprobe_error *err)
+{
+	int lock = lock_slots();
+	int ret = unload(vm_id, err);
+
+	close(lock);
+	return ret;
 }
