@@ -348,25 +348,20 @@ static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 	return r;
 }
 
-static bool has_swapped(struct vprobe_blk *blk)
-{
-	return READ_ONCE(SHMEM_I(file_inode(blk->file))->swapped);
-}
-
 /*
  * What was swapped out, which devices rule out. A write() has the inode lock while it
- * touches user memory: never wait for it.
+ * touches user memory, so do without if it is not free: what stays then is the guest's
+ * own, and comes back with a fill.
  */
-static int drop_swapped(struct vprobe_blk *blk)
+static void drop_swapped(struct vprobe_blk *blk)
 {
 	struct inode *inode = file_inode(blk->file);
 	loff_t start = (loff_t)blk->pgoff << PAGE_SHIFT;
 
-	if (!inode_trylock(inode))
-		return -EBUSY;
+	if (!READ_ONCE(SHMEM_I(inode)->swapped) || !inode_trylock(inode))
+		return;
 	shmem_truncate_range(inode, start, start + vprobe_blk_bytes(blk) - 1);
 	inode_unlock(inode);
-	return 0;
 }
 
 static int punch_hugetlb(struct vprobe_blk *blk)
@@ -417,9 +412,9 @@ int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
 
 	/* shmem finds out by itself that pages are gone, with its next call. */
 	r = visit_folios(blk, drop_folio);
-	if (r || !has_swapped(blk))
-		return r;
-	return drop_swapped(blk);
+	if (!r)
+		drop_swapped(blk);
+	return r;
 }
 
 static int populate_shmem(struct vprobe_blk *blk)

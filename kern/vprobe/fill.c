@@ -176,9 +176,10 @@ static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 
 	if (r == -ENOMEM && vprobe_backing_short(blk, &hugetlb))
 		vprobe_squeeze_for(vm, hugetlb, vprobe_blk_bytes(blk));
-	if (!has_clock(why))
+	/* Who settles waits for locks as long as it takes, see lock_timeout(). */
+	if (!has_clock(why) || (why == VPROBE_FILL_SETTLE && r == -EAGAIN))
 		return;
-	start_clock(blk, began);
+	start_clock(blk, why == VPROBE_FILL_SETTLE ? jiffies : began);
 	if (r == -EAGAIN || r == -EINTR || blk->wait_counted)
 		return;
 	blk->wait_counted = true;

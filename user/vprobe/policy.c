@@ -58,8 +58,8 @@ static void slot_path(char *path, size_t len, const char *dir, uint64_t vm_id,
 }
 
 /*
- * One change of slots at a time; close() ends it. Who may not even open this is
- * refused by the kernel later on.
+ * One change of slots at a time; close() ends it. Only root can open the file, and
+ * keep others waiting; anybody else is refused by the kernel later on.
  */
 static int lock_slots(void)
 {
@@ -67,9 +67,9 @@ static int lock_slots(void)
 
 	mkdir("/run/vprobe", 0755);
 	mkdir(POLICY_NOTES, 0755);
-	fd = open(POLICY_NOTES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		flock(fd, LOCK_EX);
+	fd = open(POLICY_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	while (fd >= 0 && flock(fd, LOCK_EX) && errno == EINTR)
+		;
 	return fd;
 }
 

@@ -16,6 +16,7 @@
 #define POLICY_DIR	"/usr/lib/vprobe/policies"
 #define POLICY_PINS	"/sys/fs/bpf/vprobe"
 #define POLICY_NOTES	"/run/vprobe/policies"
+#define POLICY_LOCK	"/run/vprobe/policies.lock"
 
 /**
  * policy_load() - load a policy into a slot; swaps it if there is one
