@@ -78,7 +78,8 @@ has_rebooted() {
 	vprobe reclaim d all
 	old=$(boot_id)
 	had=$(talker_connected)
-	guest_run d 'systemctl reboot'
+	# Not so soon that the answer to this gets lost.
+	guest_run d '(sleep 3; systemctl reboot) >/dev/null 2>&1 &'
 	wait_until 400 has_rebooted "$old"
 	wait_until 120 has_started
 	[ "$(vstat d fills.failsafes)" = 0 ]
