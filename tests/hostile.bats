@@ -134,8 +134,8 @@ in_guest() {
 	free=$(vprobe --json free-map a --ask |
 		jq "[.blocks[] | select(.state == \"free\" and .order >= 9 and
 			.gpa > $((64 << 20)) and .gpa < $((960 << 20)))][0].gpa")
-	bad_report=$(vstat a refused.bad-report)
 	[ "$free" -gt 0 ]
+	bad_report=$(vstat a refused.bad-report)
 	# The first watch just before its block, all others in that block.
 	bad_helper a free "$free" 16 9 $((free - 4096))
 	vprobe reclaim a all

@@ -124,11 +124,14 @@ static int fill_memory(struct vprobe_vm *vm, struct vprobe_blk *blk, long timeou
 	return r;
 }
 
-/* Somebody waits for the block, and not for all of them. */
-static bool has_clock(enum vprobe_fill_why why)
+/*
+ * Somebody waits for the block, and not for all of them, and not for as long as it
+ * takes: that is for who settles and waits for locks, see lock_timeout().
+ */
+bool vprobe_fill_has_clock(enum vprobe_fill_why why, int r)
 {
 	return why == VPROBE_FILL_VCPU || why == VPROBE_FILL_READ ||
-	       why == VPROBE_FILL_SETTLE;
+	       (why == VPROBE_FILL_SETTLE && r != -EAGAIN);
 }
 
 /*
@@ -176,8 +179,7 @@ static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 
 	if (r == -ENOMEM && vprobe_backing_short(blk, &hugetlb))
 		vprobe_squeeze_for(vm, hugetlb, vprobe_blk_bytes(blk));
-	/* Who settles waits for locks as long as it takes, see lock_timeout(). */
-	if (!has_clock(why) || (why == VPROBE_FILL_SETTLE && r == -EAGAIN))
+	if (!vprobe_fill_has_clock(why, r))
 		return;
 	start_clock(blk, why == VPROBE_FILL_SETTLE ? jiffies : began);
 	if (r == -EAGAIN || r == -EINTR || blk->wait_counted)
@@ -193,7 +195,8 @@ static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 	unsigned long since = READ_ONCE(blk->wait_since);
 	u64 ms = jiffies_to_msecs(jiffies - since);
 
-	if (!has_clock(why) || !since || time_after(began, blk->wait_last + HZ))
+	if (!vprobe_fill_has_clock(why, 0) || !since ||
+	    time_after(began, blk->wait_last + HZ))
 		return;
 	spin_lock(&vm->lock);
 	vm->longest_wait_ms = max(vm->longest_wait_ms, ms);

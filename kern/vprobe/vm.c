@@ -47,16 +47,13 @@ unsigned int vprobe_nr_vms(void)
 /* Fill @ids with at most @room ids. Returns how many VMs there are. */
 unsigned int vprobe_vm_ids(u64 *ids, unsigned int room)
 {
-	struct vprobe_vm *vm;
-	unsigned long index;
 	unsigned int nr = 0;
+	u64 id = 0;
 
 	mutex_lock(&vprobe_vms_lock);
-	xa_for_each(&vprobe_vms, index, vm) {
-		if (!vm->published)
-			continue;
+	while ((id = vprobe_vm_id_after(id))) {
 		if (nr < room)
-			ids[nr] = vm->id;
+			ids[nr] = id;
 		nr++;
 	}
 	mutex_unlock(&vprobe_vms_lock);
@@ -412,9 +409,9 @@ static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 					       ATTACH_TIMEOUT);
 		if (IS_ERR(vm->puncher[i])) {
 			r = PTR_ERR(vm->puncher[i]);
-			arg->reason = r == -EDOM ?
-					      VPROBE_REASON_IOPTE_UNBOUNDED :
-					      vprobe_fill_reason(r);
+			arg->reason = vprobe_fill_reason(r);
+			if (r == -EDOM)
+				arg->reason = VPROBE_REASON_IOPTE_UNBOUNDED;
 			return r;
 		}
 	}

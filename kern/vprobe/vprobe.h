@@ -311,6 +311,7 @@ int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      unsigned long began);
+bool vprobe_fill_has_clock(enum vprobe_fill_why why, int r);
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r);
 int vprobe_make_whole(struct vprobe_vm *vm);
 u32 vprobe_fill_reason(int r);

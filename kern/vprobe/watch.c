@@ -38,9 +38,7 @@ static enum outcome fill_for_vcpu(struct vprobe_vm *vm, struct vprobe_blk *blk,
 
 	if (!r)
 		return OUTCOME_DONE;
-	/* See lock_timeout(). */
-	if (!(why == VPROBE_FILL_SETTLE && r == -EAGAIN) &&
-	    vprobe_fill_gave_up(vm, blk, r))
+	if (vprobe_fill_has_clock(why, r) && vprobe_fill_gave_up(vm, blk, r))
 		return OUTCOME_STOP;
 	/* Another fill or a punch holds what we need, it will not take long. */
 	schedule_timeout_killable(r == -EAGAIN ? 1 :

@@ -150,14 +150,17 @@ static int change(const struct args *a, uint64_t vm_id)
 {
 	const char *what = a->file ?: "the policy";
 	struct vprobe_error err;
-	int ret;
+	int lock, ret;
 
+	lock = policy_lock();
 	if (!strcmp(a->verb, "load"))
 		ret = policy_load(a->file, vm_id, a->knobs, &err);
 	else if (!strcmp(a->verb, "set"))
 		ret = policy_set(vm_id, a->knobs, &err);
 	else
 		ret = policy_unload(vm_id, &err);
+	if (lock >= 0)
+		close(lock);
 	if (ret)
 		return fail(&err);
 	if (!strcmp(a->verb, "unload"))

@@ -57,11 +57,7 @@ static void slot_path(char *path, size_t len, const char *dir, uint64_t vm_id,
 		snprintf(path, len, "%s/default%s", dir, ending);
 }
 
-/*
- * One change of slots at a time; close() ends it. Only root can open the file, and
- * keep others waiting; anybody else is refused by the kernel later on.
- */
-static int lock_slots(void)
+int policy_lock(void)
 {
 	int fd;
 
@@ -305,7 +301,7 @@ static int load_object(struct bpf_object *obj, uint64_t vm_id,
 	return attach(map, vm_id, err);
 }
 
-static int load(const char *what, uint64_t vm_id, struct json_object *knobs,
+int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
 		struct vprobe_error *err)
 {
 	struct bpf_object *obj;
@@ -328,18 +324,8 @@ static int load(const char *what, uint64_t vm_id, struct json_object *knobs,
 	return ret;
 }
 
-int policy_load(const char *what, uint64_t vm_id, struct json_object *knobs,
-		struct vprobe_error *err)
-{
-	int lock = lock_slots();
-	int ret = load(what, vm_id, knobs, err);
-
-	close(lock);
-	return ret;
-}
-
-static int reload(uint64_t vm_id, struct json_object *knobs,
-		  struct vprobe_error *err)
+int policy_set(uint64_t vm_id, struct json_object *knobs,
+	       struct vprobe_error *err)
 {
 	struct json_object *note = read_note(vm_id), *file, *old;
 	char pin[PATH_MAX];
@@ -354,22 +340,12 @@ static int reload(uint64_t vm_id, struct json_object *knobs,
 	}
 	json_object_object_foreach(knobs, name, value)
 		json_object_object_add(old, name, json_object_get(value));
-	ret = load(json_object_get_string(file), vm_id, old, err);
+	ret = policy_load(json_object_get_string(file), vm_id, old, err);
 	json_object_put(note);
 	return ret;
 }
 
-int policy_set(uint64_t vm_id, struct json_object *knobs,
-	       struct vprobe_error *err)
-{
-	int lock = lock_slots();
-	int ret = reload(vm_id, knobs, err);
-
-	close(lock);
-	return ret;
-}
-
-static int unload(uint64_t vm_id, struct vprobe_error *err)
+int policy_unload(uint64_t vm_id, struct vprobe_error *err)
 {
 	struct bpf_link *link;
 	char path[PATH_MAX];
@@ -391,13 +367,4 @@ static int unload(uint64_t vm_id, struct vprobe_error *err)
 	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
 	unlink(path);
 	return 0;
-}
-
-int policy_unload(uint64_t vm_id, struct vprobe_error *err)
-{
-	int lock = lock_slots();
-	int ret = unload(vm_id, err);
-
-	close(lock);
-	return ret;
 }

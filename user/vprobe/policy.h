@@ -19,6 +19,16 @@
 #define POLICY_LOCK	"/run/vprobe/policies.lock"
 
 /**
+ * policy_lock() - change slots one at a time
+ *
+ * For all of the functions below. Only root can open the file, and keep others
+ * waiting; anybody else is refused by the kernel later on.
+ *
+ * Return: what to close() afterwards, -1 without the right
+ */
+int policy_lock(void);
+
+/**
  * policy_load() - load a policy into a slot; swaps it if there is one
  * @what: a file, or the name of one in POLICY_DIR without its ending
  * @vm_id: the slot; 0: for all VMs
