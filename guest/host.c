@@ -234,24 +234,47 @@ static int explain(int err, unsigned int cid)
 	}
 }
 
-/* Whether trying again later may help: a negative errno is ours, else the host's. */
-static bool is_transient(int ret)
+/* Whether the host may say something else in a second. */
+static bool is_busy(int status)
 {
-	switch (ret) {
-	case 0:
-	case -EACCES:
-	case -EPERM:
-	case -EPROTO:
-	case -EINVAL:
-	case -ENOMEM:
-		return false;
+	switch (status) {
 	case EBUSY:
 	case EAGAIN:
 	/* The kernel before this one went away only now: to the host, that is. */
 	case ESTALE:
 		return true;
 	default:
-		return ret < 0;
+		return false;
+	}
+}
+
+/* Whether it may be put right there, with this guest as it is. */
+static bool may_be_mended(int status)
+{
+	switch (status) {
+	case ENOMEM:
+	case ENOSPC:
+	/* Nobody has this context id, or more than one. */
+	case ENOENT:
+	case EEXIST:
+		return true;
+	default:
+		return is_busy(status);
+	}
+}
+
+/* Whether trying again at once may help: a negative errno is ours. */
+static bool is_transient(int ret)
+{
+	switch (ret) {
+	case -EACCES:
+	case -EPERM:
+	case -EPROTO:
+	case -EINVAL:
+	case -ENOMEM:
+		return false;
+	default:
+		return ret < 0 || is_busy(ret);
 	}
 }
 
@@ -285,7 +308,8 @@ int host_ask(const struct message *msg, unsigned int cid, unsigned int wait,
 	if (ret < 0)
 		return explain(ret, cid);
 	if (ret)
-		return refuse(EXIT_REFUSED, "the host refused: %s (%s)",
+		return refuse(may_be_mended(ret) ? EXIT_NO_HOST : EXIT_REFUSED,
+			      "the host refused: %s (%s)",
 			      *text ? text : "no reason given", strerror(ret));
 	if (*text)
 		printf("%s\n", text);

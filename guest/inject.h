@@ -22,7 +22,7 @@ enum exit_code {
 	EXIT_POISON		= 7,	/* free pages are filled with a pattern */
 	EXIT_CONFIDENTIAL	= 8,
 	EXIT_NO_VSOCK		= 9,
-	EXIT_NO_HOST		= 10,	/* nobody answered */
+	EXIT_NO_HOST		= 10,	/* nobody answered, or not now */
 	EXIT_MISMATCH		= 11,	/* vmcoreinfo and BTF disagree */
 	EXIT_SYSTEM		= 12,	/* a system call failed */
 };

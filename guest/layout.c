@@ -41,6 +41,7 @@ static int number(const char *text, const char *key, uint32_t max,
 	return EXIT_OK;
 }
 
+/* False if there is no such symbol; 0 if it is hidden. */
 static bool kallsym(const char *name, uint64_t *addr)
 {
 	char line[512], sym[256], type;
@@ -53,7 +54,7 @@ static bool kallsym(const char *name, uint64_t *addr)
 		return false;
 	while (!found && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%llx %c %255s", &a, &type, sym) == 3 &&
-		    !strcmp(sym, name) && a) {
+		    !strcmp(sym, name)) {
 			*addr = a;
 			found = true;
 		}
@@ -68,8 +69,12 @@ static int find_vmemmap(struct kcore *kc, const char *text, __u64 *out)
 	if (vmci_hex(text, "SYMBOL(vmemmap)", &base))
 		goto found;
 	verbose("vmcoreinfo has no SYMBOL(vmemmap), trying the variable vmemmap_base");
-	if (!kallsym("vmemmap_base", &var) ||
-	    kcore_read_virt(kc, var, &base, sizeof(base)))
+	if (!kallsym("vmemmap_base", &var))
+		return missing("SYMBOL(vmemmap)");
+	if (!var)
+		return refuse(EXIT_PERMISSION,
+			      "/proc/kallsyms hides addresses: run as root with CAP_SYSLOG, and with kernel.kptr_restrict below 2");
+	if (kcore_read_virt(kc, var, &base, sizeof(base)))
 		return missing("SYMBOL(vmemmap)");
 found:
 	if (base % META_PAGE || base < 0xff00000000000000ULL)

@@ -223,14 +223,10 @@ static int find_facts(struct guest_facts *facts)
 }
 
 /* Only --once reads it, so a failure to write it is no failure. */
-static void set_stamp(bool registered)
+static void set_stamp(void)
 {
 	int fd;
 
-	if (!registered) {
-		unlink(STAMP);
-		return;
-	}
 	fd = open(STAMP, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		verbose("cannot create " STAMP ": %s", strerror(errno));
@@ -248,11 +244,14 @@ int main(int argc, char **argv)
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&parser, argc, argv, 0, NULL, &opt);
 
-	if (opt.once && !opt.goodbye && !access(STAMP, F_OK)) {
+	if (opt.once && !opt.goodbye && !opt.dump && !access(STAMP, F_OK)) {
 		verbose("this boot has registered already");
 		return EXIT_OK;
 	}
 	if (opt.goodbye) {
+		/* Also if nobody hears it: --once registers again then. */
+		if (!opt.output)
+			unlink(STAMP);
 		code = message_goodbye(&msg);
 	} else {
 		code = find_facts(&facts);
@@ -265,8 +264,8 @@ int main(int argc, char **argv)
 		code = write_output(&msg, opt.output);
 	else if (!code)
 		code = host_ask(&msg, opt.cid, opt.wait, opt.timeout);
-	if (!code && !opt.output)
-		set_stamp(!opt.goodbye);
+	if (!code && !opt.output && !opt.goodbye)
+		set_stamp();
 	free(msg.data);
 	return code;
 }

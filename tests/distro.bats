@@ -68,6 +68,17 @@ boot_id() { GUEST_TIMEOUT=20 guest_run d 'cat /proc/sys/kernel/random/boot_id'; 
 	[ "$(reclaim_quiet d)" -ge $((400 << 20)) ]
 }
 
+@test "the hook for suspend: all is given back, and taken again afterwards" {
+	vprobe reclaim d all
+	guest_run d '/usr/lib/systemd/system-sleep/vprobe-inject pre suspend'
+	no_trace d
+	[ "$(vstat d state)" = no-helper ]
+	guest_run d '/usr/lib/systemd/system-sleep/vprobe-inject post suspend'
+	wait_until 60 vprobe_ready d
+	[ "$(vstat d fills.failsafes)" = 0 ]
+	[ "$(reclaim_quiet d)" -ge $((400 << 20)) ]
+}
+
 has_rebooted() {
 	local now
 

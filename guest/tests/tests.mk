@@ -18,7 +18,8 @@ check: all tests $(O)/unit_test
 		mandoc -Tlint -Wwarning vprobe-inject.8; fi
 	@if command -v shellcheck >/dev/null; then shellcheck \
 		initramfs-tools/hooks/vprobe tests/*.sh \
-		initramfs-tools/scripts/init-premount/vprobe; fi
+		initramfs-tools/scripts/init-bottom/vprobe \
+		systemd-sleep/vprobe-inject; fi
 
 # Takes KERNELS="VMLINUZ...", busybox-static, QEMU and half a minute for each.
 check-guests: all tests
