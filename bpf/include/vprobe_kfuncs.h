@@ -22,5 +22,7 @@ extern int vprobe_vm_info(__u64 vm_id, void *info, __u32 info__sz) __ksym;
 extern __u64 vprobe_vm_after(__u64 vm_id) __ksym;
 
 #define VPROBE_ALL	(~0ULL)
+/* ERANGE, of init(): `vprobe policy load` says that a knob is out of range. */
+#define VPROBE_KNOB_RANGE	34
 
 #endif

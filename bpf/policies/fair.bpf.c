@@ -113,6 +113,13 @@ static void settle(struct account *acc, const struct vprobe_policy_vm *vm)
 	acc->asked = 0;
 }
 
+SEC("struct_ops/init")
+int BPF_PROG(fair_init)
+{
+	return low_percent > high_percent || high_percent > 100 ||
+	       tax_percent > 99 ? -VPROBE_KNOB_RANGE : 0;
+}
+
 SEC("struct_ops.s/decide")
 int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 	     const struct vprobe_policy_host *host,
@@ -158,6 +165,7 @@ int BPF_PROG(fair_decide, const struct vprobe_policy_vm *vm,
 
 SEC(".struct_ops")
 struct vprobe_policy_ops fair = {
+	.init = (void *)fair_init,
 	.decide = (void *)fair_decide,
 	.name = "fair",
 };

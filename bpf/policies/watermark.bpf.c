@@ -7,7 +7,7 @@
  * A bad idea for: hosts where memory is wanted suddenly and in large pieces (the
  * start of a VM with a passthrough device): it then has to be taken first.
  *
- * Knobs: low_percent, high_percent, pressure_percent (of the last 10 s that some
+ * Knobs: low_percent, high_percent (not below it), pressure_percent (of the last 10 s that some
  * task waited for memory; 0: ignore), calm_ms and busy_ms (how often to look).
  */
 #include "vmlinux.h"
@@ -24,6 +24,13 @@ const volatile __u32 busy_ms = 500;
 
 /* Below the low mark once, and not above the high one since. */
 static bool taking;
+
+SEC("struct_ops/init")
+int BPF_PROG(watermark_init)
+{
+	return low_percent > high_percent || high_percent > 100 ?
+		-VPROBE_KNOB_RANGE : 0;
+}
 
 static bool is_pressed(const struct vprobe_policy_host *host)
 {
@@ -58,6 +65,7 @@ int BPF_PROG(watermark_decide, const struct vprobe_policy_vm *vm,
 
 SEC(".struct_ops")
 struct vprobe_policy_ops watermark = {
+	.init = (void *)watermark_init,
 	.decide = (void *)watermark_decide,
 	.name = "watermark",
 };

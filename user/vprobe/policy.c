@@ -225,6 +225,8 @@ static const char *why_refused(int ret, uint64_t vm_id)
 		return vm_id ? "the VM is gone" : strerror(-ret);
 	case -ENODEV:
 		return "the module vprobe is not loaded";
+	case -ERANGE:
+		return "its init() says that a knob is out of range, or that two do not go together; see its file, or vprobe(1)";
 	case -EINVAL:
 		return "it needs a decide(), a name of 1 to 31 letters, digits, '-', '_' or '.', and flags of 0; or its own init() returned an error";
 	default:
