@@ -12,6 +12,10 @@ DESTDIR	?= /
 in_root	= $(BED)/enter -b "$$(kern/build-kernel $(1)):/kernel" \
 	make --no-print-directory -j$(JOBS)
 folders	:= bpf guest user
+# What a host gets, and what its guests do.
+dist_bpf   := dist
+dist_user  := dist
+dist_guest := dist-guest
 
 help:
 	@echo 'make demo            build all, boot, show three guests share too small a host'
@@ -24,7 +28,8 @@ help:
 	@echo 'make lint            shellcheck, checkpatch, codespell'
 	@echo 'make shell           a shell on the testbed'"'"'s host (F=debug: debug kernel)'
 	@echo 'make all             build only'
-	@echo 'make install         copy what was built to DESTDIR (default: /)'
+	@echo 'make install         copy what a host needs to DESTDIR (default: /)'
+	@echo 'make install-guest   copy what a guest needs to DESTDIR'
 	@echo 'make uninstall       remove it again; a changed configuration stays'
 	@echo 'make clean           remove build/'
 	@echo 'make clean-cache     remove the build root, kernels and images, too'
@@ -50,7 +55,7 @@ vmlinux: kernel-plain
 
 $(folders): vmlinux
 	@[ ! -e $@/Makefile ] || $(call in_root,plain) -C /src/$@ \
-		O=/src/build/$@ DESTDIR=/src/build/dist install
+		O=/src/build/$@ DESTDIR=/src/build/$(dist_$@) install
 
 guest user: bpf
 
@@ -61,7 +66,7 @@ fresh-conf:
 
 guest-image: guest
 	@$(call in_root,plain) -C /src/tests/guest O=/src/build/tests \
-		DIST=/src/build/dist all
+		DIST=/src/build/dist-guest all
 
 # What the tests run on the testbed's host.
 host-tools: vmlinux
@@ -93,6 +98,11 @@ F ?= plain
 shell: all modules-$(F) images
 	@$(BED)/l1 -f $(F) -o build/out/shell
 
+install-guest:
+	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
+	@mkdir -p $(DESTDIR)
+	cp -a build/dist-guest/usr $(DESTDIR)
+
 install:
 	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
 	@mkdir -p $(DESTDIR)
@@ -101,17 +111,22 @@ install:
 	[ -e $(DESTDIR)/etc/vprobe/vprobed.conf ] || \
 		cp -a build/dist/etc $(DESTDIR)
 
-# What install copied, by the list of what was built. A configuration that was
-# changed stays.
+# What both of them copied, by the list of what was built. A configuration that was
+# changed stays, and what runs, or is loaded, goes on.
 uninstall: DEST = $(abspath $(DESTDIR))
 uninstall:
-	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
-	@cd build/dist && find usr ! -type d -printf '$(DEST)/%p\0' | xargs -0 rm -fv
+	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
+	@for d in build/dist build/dist-guest; do \
+		cd $(CURDIR)/$$d && find usr ! -type d -printf '$(DEST)/%p\0'; \
+		done | xargs -0 rm -fv
 	@cd build/dist && find etc -type f -exec sh -c \
 		'! cmp -s "$$1" "$(DEST)/$$1" || rm -v "$(DEST)/$$1"' - {} \;
-	@cd build/dist && find . -depth -type d -path '*vprobe*' \
-		-printf '$(DEST)/%P\0' | \
-		xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null || :
+	@for d in build/dist build/dist-guest; do \
+		cd $(CURDIR)/$$d && find . -depth -type d -path '*vprobe*' \
+		-printf '$(DEST)/%P\0'; \
+		done | xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null || :
+	@echo 'on a host that runs it: vprobe policy unload; vprobe detach all;'
+	@echo 'systemctl disable --now vprobed; modprobe -r vprobe; depmod'
 
 clean:
 	rm -rf build
@@ -120,4 +135,4 @@ clean-cache: clean
 	@$(BED)/clean-cache
 
 .PHONY: help all setup vmlinux $(folders) fresh-conf guest-image host-tools images check check-debug \
-	check-selftests demo lint shell install uninstall clean clean-cache
+	check-selftests demo lint shell install install-guest uninstall clean clean-cache
