@@ -53,7 +53,7 @@ enum fd_kind fd_classify(const char *link, bool chardev)
 static int fd_kind_at(int dir, const char *name, enum fd_kind *kind)
 {
 	char link[256];
-	struct stat st = { 0 };
+	struct statx st = { 0 };
 	ssize_t n;
 
 	*kind = FD_OTHER;
@@ -61,10 +61,14 @@ static int fd_kind_at(int dir, const char *name, enum fd_kind *kind)
 	if (n < 0)
 		return errno == EACCES || errno == EPERM ? -errno : 0;
 	link[n] = '\0';
-	/* What is no path need not be looked at. */
-	if (link[0] == '/' && fstatat(dir, name, &st, 0))
+	/*
+	 * Only what has the right name is looked at, and its file system is not
+	 * asked: another file may be on one that does not answer.
+	 */
+	if (link[0] == '/' && fd_classify(link, true) != FD_OTHER &&
+	    statx(dir, name, AT_STATX_DONT_SYNC, STATX_TYPE, &st))
 		return 0;
-	*kind = fd_classify(link, S_ISCHR(st.st_mode));
+	*kind = fd_classify(link, link[0] == '/' && S_ISCHR(st.stx_mode));
 	return 0;
 }
 
@@ -116,7 +120,7 @@ static char *read_cmdline(pid_t pid, size_t *len)
 static int no_permission(struct vprobe_error *err, int e, pid_t pid)
 {
 	return vprobe_error_set(err, -e,
-		"cannot look into process %d: no permission; run as root or with CAP_SYS_PTRACE",
+		"cannot look into process %d: no permission; run as root or with CAP_SYS_PTRACE, and not with kernel.yama.ptrace_scope=3",
 		pid);
 }
 
@@ -307,7 +311,10 @@ static bool claims_cid(pid_t pid, uint32_t cid)
 	return claims;
 }
 
-/* Field 22 of /proc/PID/stat; the name before it may hold anything. */
+/*
+ * Field 22 of /proc/PID/stat; the name before it may hold anything. It counts whole
+ * ticks: when that one ended, as whoever asks wants to know what came later.
+ */
 static int read_start_ns(pid_t pid, uint64_t *start_ns)
 {
 	unsigned long long ticks = 0;
@@ -335,7 +342,7 @@ static int read_start_ns(pid_t pid, uint64_t *start_ns)
 	if (!p)
 		return -EPROTO;
 	ticks = strtoull(p, NULL, 10);
-	*start_ns = ticks * (1000000000ULL / (unsigned long long)hz);
+	*start_ns = (ticks + 1) * (1000000000ULL / (unsigned long long)hz);
 	return 0;
 }
 

@@ -228,7 +228,7 @@ is 'vprobed on port 0' 2 'is no vsock port' "$O/vprobed/vprobed" --port 0
 conf=$(mktemp)
 echo 'port = many' > "$conf"
 is 'vprobed with a mistake in its file' 2 \
-	"vprobed: $conf:1: port is a number from 1 to" \
+	"vprobed: $conf:1: port is a number from 1024 to" \
 	"$O/vprobed/vprobed" --config "$conf"
 is 'vprobed without the file it was given' 2 \
 	'vprobed: cannot open /nonexistent' \
@@ -241,6 +241,20 @@ is 'the command line wins over the file' 1 'no user "other"' \
 is 'check does not look at the file' 0 'admitted' "$O/vprobed/vprobed" \
 	--config /nonexistent --check "$O/hostile/honest.msg"
 rm -f "$conf"
+
+# A VMM chooses its name, and what completion offers is expanded.
+# shellcheck disable=SC2016,SC2317 # for the other shell, which calls it
+completes() {
+	bash -c 'vprobe() { printf "ID NAME\n1 \$(echo owned)\n2 db\n"; }
+		. completion/vprobe
+		COMP_WORDS=(vprobe stat "") COMP_CWORD=2
+		_vprobe
+		echo "${COMPREPLY[*]}"'
+}
+is 'completion' 0 '^1 2 db --json' completes
+
+full() { vprobe --json ls >/dev/full; }
+is 'output that gets lost' 1 'cannot write the output: No space' full
 
 echo "1..$count"
 exit $bad

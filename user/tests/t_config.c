@@ -45,8 +45,8 @@ static void test_values(void)
 	   "nothing in it changes nothing");
 	ok(!read_text("# port = 1\n  #x\n\n \t\n") && opt.port == 22096,
 	   "comments and empty lines");
-	ok(!read_text("port = 7\nmetrics=/run/a b\n  talker-user =x \nverbose = yes") &&
-	   opt.port == 7 && !strcmp(opt.metrics, "/run/a b") &&
+	ok(!read_text("port = 7000\nmetrics=/run/a b\n  talker-user =x \nverbose = yes") &&
+	   opt.port == 7000 && !strcmp(opt.metrics, "/run/a b") &&
 	   !strcmp(opt.user, "x") && opt.verbose, "every kind of value");
 	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5000") &&
 	   opt.attach && opt.how.stray_fault && opt.how.granule_shift == 16 &&
@@ -63,7 +63,7 @@ static void test_values(void)
 static void test_mistakes(void)
 {
 	is_bad("port = 0\n",
-	       "conf:1: port is a number from 1 to 4294967294, not \"0\"");
+	       "conf:1: port is a number from 1024 to 4294967294, not \"0\"");
 	is_bad("\n\nport = 4294967296\n", "conf:3: port is a number");
 	is_bad("port = -1\n", "conf:1: port is a number");
 	is_bad("port = 0x10\n", "conf:1: port is a number");

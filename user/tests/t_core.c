@@ -22,6 +22,7 @@
 #define MAX_VMS 4
 #define CID 7
 #define CONNECTED 1000	/* when guests connect, ns */
+#define COOKIE 77
 #define BEFORE 10	/* when their VMMs were started */
 
 /* What the world looks like, and what was done to it. */
@@ -99,7 +100,7 @@ static int fake_attach(void *ctx, pid_t pid, int fd, uint32_t cid,
 	w.attaches++;
 	if (fd < 0 || w.attach_fails) {
 		snprintf(why, size, "its RAM is no memfd");
-		return -EOPNOTSUPP;
+		return w.attach_fails ? -w.attach_fails : -EOPNOTSUPP;
 	}
 	*id = 100 + w.attaches;
 	attach(*id, pid, cid);
@@ -248,6 +249,7 @@ static void request(enum vpd_type type, uint32_t cid, uint8_t mark)
 			.magic = VPD_MAGIC,
 			.type = type,
 			.cid = cid,
+			.cookie = COOKIE,
 			.accepted_ns = CONNECTED,
 			.name = "test",
 			.release = "6.12",
@@ -273,6 +275,24 @@ static void sync_all(void)
 {
 	core_sync(&core);
 	work();
+}
+
+/* The next VM may have the number, and its process be older than the connection. */
+static void test_closed(pid_t vmm)
+{
+	reset();
+	w.owner = vmm;
+	core.attach = true;
+	request(VPD_REGISTER, CID, 1);
+	core_closed(&core, 1, COOKIE);
+	work();
+	ok(w.status == ECONNRESET && !w.attaches && !w.sets && !core.store.nr,
+	   "I8: a registration whose guest has gone is nobody's");
+	request(VPD_REGISTER, CID, 1);
+	core_closed(&core, 2, COOKIE);
+	core_closed(&core, 1, COOKIE + 1);
+	work();
+	ok(!w.status && w.sets == 1, "it is not taken for another one");
 }
 
 static void test_attached(pid_t vmm)
@@ -465,7 +485,12 @@ static void test_no_auto_attach(pid_t vmm)
 	reset();
 	core.attach = true;
 	w.owner = vmm;
-	w.attach_fails = 1;
+	w.attach_fails = ENOMEM;
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.status == EAGAIN && w.attaches == 1 && !core.store.nr,
+	   "a VM that cannot be attached now: the guest is to try again");
+	w.attaches = 0;
+	w.attach_fails = EOPNOTSUPP;
 	ask(VPD_REGISTER, CID, 1);
 	ok(!w.status && w.attaches == 1 && !w.sets && core.store.nr == 1 &&
 	   strstr(w.text, "its RAM is no memfd"),
@@ -658,6 +683,7 @@ int main(void)
 	close(fd);
 	vmm = vmm_new();
 	other = vmm_new();
+	test_closed(vmm);
 	test_attached(vmm);
 	test_stored(vmm, other);
 	test_detach(vmm);

@@ -308,16 +308,20 @@ static void test_gone(void)
 	static struct msg m;
 	char text[600];
 	int fd = guest();
+	uint64_t cookie;
 
 	msg_register(&m, 64, tiny, NR(tiny));
 	say(fd, m.buf, m.len);
 	ok(loader_hear(VPD_REGISTER), "a guest asks");
+	cookie = in.req.cookie;
 	close(fd);
-	loader_say(in.req.cookie, 0, "too late");
+	ok(loader_hear(VPD_CLOSED) && in.req.cookie == cookie,
+	   "and goes away before the answer: the loader is told");
+	loader_say(cookie, 0, "too late");
 	fd = guest();
 	msg_goodbye(&m);
 	say(fd, m.buf, m.len);
-	ok(loader_hear(VPD_GOODBYE), "and goes away before the answer");
+	ok(loader_hear(VPD_GOODBYE), "another one asks");
 	loader_say(in.req.cookie, 0, "fine");
 	ok(!hear(fd, text, sizeof(text)), "which troubles nobody else");
 	close(fd);

@@ -208,7 +208,9 @@ int cmd_top(int argc, char **argv)
 		return EXIT_FAILED;
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
-	for (i = 0; !ended && (!a.times || i < a.times); i++) {
+	/* main() tells if nobody takes it any more. */
+	for (i = 0; !ended && !ferror(stdout) && (!a.times || i < a.times);
+	     i++) {
 		if (i)
 			poll(NULL, 0, (int)a.seconds * 1000);
 		if (ended)

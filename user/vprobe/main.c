@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vprobe: for the operator of the host. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,16 @@ static error_t parse_top(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* What was printed has to be there, or a script takes a part for the whole. */
+static int written(int ret)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return ret;
+	fprintf(stderr, "vprobe: cannot write the output: %s\n",
+		strerror(errno));
+	return ret ?: EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -100,7 +111,7 @@ int main(int argc, char **argv)
 		snprintf(name, sizeof(name), "vprobe %s", argv[first]);
 		argv[first] = name;
 		program_invocation_short_name = name;
-		return commands[i].run(argc - first, argv + first);
+		return written(commands[i].run(argc - first, argv + first));
 	}
 	fprintf(stderr,
 		"vprobe: there is no command \"%s\"; 'vprobe --help' lists those that there are\n",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "vprobe_wire.h"
 
 enum kind { KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_STRAY, KIND_GRANULE };
 
@@ -20,7 +21,7 @@ struct key {
 	{ name, kind, offsetof(struct options, field), __VA_ARGS__ }
 
 static const struct key keys[] = {
-	KEY("port", KIND_NUMBER, port, 1, UINT32_MAX - 1),
+	KEY("port", KIND_NUMBER, port, VPROBE_VSOCK_RESERVED, UINT32_MAX - 1),
 	KEY("metrics", KIND_TEXT, metrics, 0, 0),
 	KEY("talker-user", KIND_TEXT, user, 0, 0),
 	KEY("verbose", KIND_FLAG, verbose, 0, 0),

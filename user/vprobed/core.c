@@ -191,6 +191,18 @@ static bool is_older(struct job *job, uint64_t start_ns)
 	return true;
 }
 
+/*
+ * It may have been an earlier VM's, and the one that has the number now may have been
+ * started as a process before the connection was accepted.
+ */
+static bool is_closed(struct job *job)
+{
+	if (job->closed)
+		say(job, -ECONNRESET,
+		    "whoever registered has closed the connection since");
+	return job->closed;
+}
+
 /* The VM is attached: whose is the number? Returns false after say(). */
 static bool own_by_vm(struct job *job, const struct vprobe_stat *vm)
 {
@@ -290,7 +302,7 @@ static void loaded(struct job *job)
 		job_finish(job);
 		return;
 	}
-	if (!make_registration(job)) {
+	if (is_closed(job) || !make_registration(job)) {
 		job_finish(job);
 		return;
 	}
@@ -305,6 +317,12 @@ static void loaded(struct job *job)
 	if (none)
 		keep_for_owner(job);
 	job_finish(job);
+}
+
+/* The host is short of memory: the guest may register again, and be attached. */
+static bool is_passing(int status)
+{
+	return status == -ENOMEM || status == -EAGAIN;
 }
 
 static void attached(struct job *job)
@@ -322,15 +340,22 @@ static void attached(struct job *job)
 		job->reg->pid = job->owner;
 		job->reg->pidfd = job->owner_fd;
 		job->owner_fd = -1;
-		job_start(job, PHASE_APPLY);
+		if (is_closed(job))
+			job_finish(job);
+		else
+			job_start(job, PHASE_APPLY);
 		return;
 	}
 	/* Somebody else may have been faster. */
-	if (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm)) {
+	if (!is_closed(job) && find_one_vm(job, &vm, &none) &&
+	    own_by_vm(job, &vm)) {
 		job_start(job, PHASE_APPLY);
 		return;
 	}
-	if (none)
+	if (!job->closed && none && is_passing(job->status))
+		say(job, -EAGAIN, "process %d cannot be attached now: %s",
+		    job->owner, job->owner_text);
+	else if (!job->closed && none)
 		keep_for_owner(job);
 	job_finish(job);
 }
@@ -523,6 +548,17 @@ void core_request(struct core *c, uint32_t talker,
 	job->talker = talker;
 	job->cookie = req->cookie;
 	kick(c);
+}
+
+void core_closed(struct core *c, uint32_t talker, uint64_t cookie)
+{
+	struct job *job;
+
+	for (job = c->jobs; job; job = job->next) {
+		if (job->type == JOB_REGISTER && job->talker == talker &&
+		    job->cookie == cookie)
+			job->closed = true;
+	}
 }
 
 void core_quarantine(struct core *c, const struct vprobe_stat *vm,

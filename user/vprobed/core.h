@@ -58,6 +58,7 @@ struct core;
 /**
  * struct job - one request on its way
  * @talker: which talker asked; a reply to an earlier one is thrown away
+ * @closed: who asked is gone
  * @req: the checked request, a copy; NULL for JOB_REAPPLY and JOB_QUARANTINE
  * @reg: what is being registered or applied
  * @vm_id: the VM, once it is known
@@ -77,6 +78,7 @@ struct job {
 	uint32_t cid;
 	uint32_t talker;
 	uint64_t cookie;
+	bool closed;
 	struct vpd_request *req;
 	struct registration *reg;
 	uint64_t vm_id;
@@ -144,6 +146,8 @@ struct core {
 /* A request that vpd_request_check() accepted; @now_ns is monotonic. */
 void core_request(struct core *c, uint32_t talker,
 		  const struct vpd_request *req, uint64_t now_ns);
+/* Who made the request with that cookie is gone; before core_done() of its job. */
+void core_closed(struct core *c, uint32_t talker, uint64_t cookie);
 /* Put a VM in quarantine. Nothing happens if vprobed is too busy: ask again. */
 void core_quarantine(struct core *c, const struct vprobe_stat *vm,
 		     const char *why);

@@ -32,6 +32,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "pressure.h"
+#include "talker.h"
 #include "watchdog.h"
 
 #define SYNC_MS			2000
@@ -339,31 +340,44 @@ static void talker_ready(struct daemon *d)
 			   d->opt->port);
 }
 
-static void talker_input(struct daemon *d)
+/* One record. Returns whether there may be more. */
+static bool talker_record(struct daemon *d)
 {
 	const char *why;
 	ssize_t n;
 
 	n = recv(d->talker_fd, d->in.bytes, sizeof(d->in.bytes), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		/* SIGCHLD tells the rest. */
 		close(d->talker_fd);
 		d->talker_fd = -1;
-		return;
+		return false;
 	}
 	if (vpd_request_check(d->in.bytes, (size_t)n, &why)) {
 		log_msg(LOG_ERR,
 			"the talker sent what it never should (%s): killing it",
 			why);
 		stop_talker(d);
-		return;
+		return false;
 	}
 	if (d->in.req.type == VPD_READY)
 		talker_ready(d);
+	else if (d->in.req.type == VPD_CLOSED)
+		core_closed(&d->core, d->talker_nr, d->in.req.cookie);
 	else
 		core_request(&d->core, d->talker_nr, &d->in.req, mono_ns());
+	return true;
+}
+
+/* All that there is: each connection has one request at most, and one end. */
+static void talker_input(struct daemon *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2 * TALKER_MAX_CONNS && talker_record(d); i++)
+		;
 }
 
 /* Events */
@@ -520,12 +534,13 @@ static void loop(struct daemon *d)
 			gone |= pfd[i].revents != 0;
 		if (pfd[P_SIGNAL].revents)
 			handle_signal(d);
+		/* First: who is gone must not be taken for who has its number now. */
+		if (d->talker_fd >= 0)
+			talker_input(d);
 		if (pfd[P_DONE].revents)
 			handle_done(d);
 		if (pfd[P_DEV].revents)
 			handle_dev(d);
-		if (d->talker_fd >= 0 && pfd[P_TALKER].revents)
-			talker_input(d);
 		if (d->oneshot_fd >= 0 && pfd[P_ONESHOT].revents)
 			handle_oneshot(d);
 		event = pfd[P_PSI].revents & POLLPRI;

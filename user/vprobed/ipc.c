@@ -48,6 +48,7 @@ int vpd_request_check(const void *buf, size_t len, const char **why)
 	case VPD_REGISTER:
 		return check_register(req, len, why);
 	case VPD_GOODBYE:
+	case VPD_CLOSED:
 		return 0;
 	default:
 		return bad(why, "unknown type");

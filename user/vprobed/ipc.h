@@ -24,6 +24,7 @@ enum vpd_type {
 	VPD_READY	= 1,	/* the sandbox is up */
 	VPD_REGISTER	= 2,
 	VPD_GOODBYE	= 3,
+	VPD_CLOSED	= 4,	/* who asked with that cookie is gone */
 };
 
 /**
@@ -32,7 +33,8 @@ enum vpd_type {
  * @cid: the guest
  * @layout_len: bytes of layout that follow this structure
  * @insn_cnt: instructions that follow the layout
- * @cookie: handed back in the reply
+ * @cookie: handed back in the reply; no two requests of a talker that have no reply
+ *	yet have the same
  * @accepted_ns: when the guest's connection was accepted, CLOCK_BOOTTIME
  * @name: of the helper
  * @release: of the guest kernel

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How often a guest may make the host's verifier work: a burst, then one
- * registration per interval.
+ * How often a guest may make the host's verifier work, or write to its log: a burst,
+ * then once per interval.
  */
 #ifndef VPROBED_LIMIT_H
 #define VPROBED_LIMIT_H
@@ -22,7 +22,7 @@ struct limit {
 };
 
 /**
- * limit_take() - may @cid register now?
+ * limit_take() - may @cid do it now?
  * @l: zeroed at first
  * @cid: guest
  * @now_ns: monotonic

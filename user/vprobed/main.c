@@ -70,8 +70,11 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case 'f':
 		break;
 	case OPT_PORT:
-		if (!config_number(arg, 1, UINT32_MAX - 1, &a->opt.port))
-			argp_error(state, "\"%s\" is no vsock port", arg);
+		if (!config_number(arg, VPROBE_VSOCK_RESERVED, UINT32_MAX - 1,
+				   &a->opt.port))
+			argp_error(state,
+				   "\"%s\" is no vsock port from %u to %u",
+				   arg, VPROBE_VSOCK_RESERVED, UINT32_MAX - 1);
 		break;
 	case OPT_CONFIG:
 		a->opt.config = arg;

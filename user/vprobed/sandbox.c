@@ -91,7 +91,7 @@ static int add_rules(scmp_filter_ctx ctx)
 		SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close),
 		SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
 		SCMP_SYS(sendto), SCMP_SYS(sendmsg),
-		SCMP_SYS(accept4), SCMP_SYS(shutdown),
+		SCMP_SYS(accept4), SCMP_SYS(getsockname), SCMP_SYS(shutdown),
 		SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 		SCMP_SYS(epoll_ctl), SCMP_SYS(clock_gettime),
 		SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(madvise),

@@ -27,6 +27,7 @@
 
 #include "admit.h"
 #include "ipc.h"
+#include "limit.h"
 #include "log.h"
 #include "talker.h"
 
@@ -54,6 +55,7 @@ struct loop {
 	const struct talker *t;
 	int epfd;
 	struct conn conns[TALKER_MAX_CONNS];
+	struct limit log;
 	/* One request at a time is put together here. */
 	union {
 		struct vpd_request req;
@@ -72,6 +74,12 @@ static uint64_t now_ns(void)
 static uint64_t now_ms(void)
 {
 	return now_ns() / 1000000;
+}
+
+/* Guests, and any user of one, may write to the log, but not fill it. */
+static bool may_log(struct loop *l, uint32_t cid)
+{
+	return limit_take(&l->log, cid, now_ns());
 }
 
 static uint64_t conn_cookie(const struct loop *l, const struct conn *c)
@@ -132,12 +140,13 @@ static void conn_finish(struct conn *c, uint32_t status, const char *text)
 	c->deadline_ms = now_ms() + DRAIN_MS;
 }
 
-static void conn_refuse(struct conn *c, struct admit_verdict v)
+static void conn_refuse(struct loop *l, struct conn *c, struct admit_verdict v)
 {
 	char text[VPROBE_WIRE_MAX_TEXT];
 
 	admit_explain(v, text, sizeof(text));
-	log_msg(LOG_WARNING, "%s: %s", log_guest(c->cid), text);
+	if (may_log(l, c->cid))
+		log_msg(LOG_WARNING, "%s: %s", log_guest(c->cid), text);
 	conn_finish(c, EINVAL, text);
 }
 
@@ -180,6 +189,32 @@ static void conn_add(struct loop *l, int fd, uint32_t cid)
 		conn_close(c);
 }
 
+/* Ports below 1024 are for root, in a guest's kernel as in ours. */
+static bool is_guests_root(struct loop *l, int fd, const struct sockaddr_vm *peer,
+			   socklen_t len)
+{
+	struct sockaddr_vm local = { 0 };
+	socklen_t local_len = sizeof(local);
+
+	/* The host itself, its loopback, and who has us for a guest are no guests. */
+	if (len < sizeof(*peer) || peer->svm_family != AF_VSOCK ||
+	    peer->svm_cid <= VMADDR_CID_HOST ||
+	    getsockname(fd, (struct sockaddr *)&local, &local_len) ||
+	    local.svm_cid != VMADDR_CID_HOST) {
+		if (may_log(l, VMADDR_CID_HOST))
+			log_msg(LOG_NOTICE,
+				"refused a connection that is not from a guest");
+		return false;
+	}
+	if (peer->svm_port < VPROBE_VSOCK_RESERVED)
+		return true;
+	if (may_log(l, peer->svm_cid))
+		log_msg(LOG_NOTICE,
+			"refused guest %u: its vsock port %u is not below %u, so it may not be the guest's root who connects",
+			peer->svm_cid, peer->svm_port, VPROBE_VSOCK_RESERVED);
+	return false;
+}
+
 static void accept_guest(struct loop *l)
 {
 	struct sockaddr_vm peer = { 0 };
@@ -192,20 +227,7 @@ static void accept_guest(struct loop *l)
 	if (fd < 0)
 		return;
 	if (!cid) {
-		/* The host itself and its loopback are no guests. */
-		if (len < sizeof(peer) || peer.svm_family != AF_VSOCK ||
-		    peer.svm_cid <= VMADDR_CID_HOST) {
-			log_msg(LOG_NOTICE,
-				"refused a connection that is not from a guest");
-			close(fd);
-			return;
-		}
-		/* Below 1024 is for root, in a guest's kernel as in ours. */
-		if (peer.svm_port >= VPROBE_VSOCK_RESERVED) {
-			log_msg(LOG_NOTICE,
-				"refused guest %u: its vsock port %u is not below %u, so it may not be the guest's root who connects",
-				peer.svm_cid, peer.svm_port,
-				VPROBE_VSOCK_RESERVED);
+		if (!is_guests_root(l, fd, &peer, len)) {
 			close(fd);
 			return;
 		}
@@ -248,7 +270,7 @@ static void conn_message(struct loop *l, struct conn *c)
 	size_t len;
 
 	if (v.reason) {
-		conn_refuse(c, v);
+		conn_refuse(l, c, v);
 		return;
 	}
 	len = build_request(l, c, &m);
@@ -261,15 +283,34 @@ static void conn_message(struct loop *l, struct conn *c)
 	c->deadline_ms = now_ms() + WAIT_MS;
 }
 
+/*
+ * Whoever waited is gone, and may have been a VM whose context id is another's next:
+ * the loader must not take that one for it. Blocks, as this may not get lost; the
+ * loader never waits for a talker.
+ */
+static void conn_gone(const struct loop *l, struct conn *c)
+{
+	struct vpd_request req = {
+		.magic = VPD_MAGIC,
+		.type = VPD_CLOSED,
+		.cid = c->cid,
+		.cookie = conn_cookie(l, c),
+	};
+
+	/* If there is no loader any more, this ends soon. */
+	send(l->t->loader_fd, &req, sizeof(req), MSG_NOSIGNAL);
+	conn_close(c);
+}
+
 /* The header is whole: how long is the rest? Returns false when closed. */
-static bool conn_header(const struct loop *l, struct conn *c)
+static bool conn_header(struct loop *l, struct conn *c)
 {
 	struct admit_verdict v;
 	uint32_t len = 0;
 
 	v = admit_header(c->buf, &len);
 	if (v.reason) {
-		conn_refuse(c, v);
+		conn_refuse(l, c, v);
 		return false;
 	}
 	c->need = sizeof(struct vprobe_msg) + len;
@@ -277,14 +318,14 @@ static bool conn_header(const struct loop *l, struct conn *c)
 	return true;
 }
 
-static void conn_eof(struct conn *c)
+static void conn_eof(struct loop *l, struct conn *c)
 {
 	if (!c->have) {
 		conn_close(c);
 		return;
 	}
-	conn_refuse(c, (struct admit_verdict){ ADMIT_TRUNCATED,
-					       ADMIT_NO_INSN });
+	conn_refuse(l, c, (struct admit_verdict){ ADMIT_TRUNCATED,
+						  ADMIT_NO_INSN });
 }
 
 static void conn_input(struct loop *l, struct conn *c)
@@ -305,7 +346,7 @@ static void conn_input(struct loop *l, struct conn *c)
 		return;
 	}
 	if (!n) {
-		conn_eof(c);
+		conn_eof(l, c);
 		return;
 	}
 	/* Later bytes do not move it: a message cannot be trickled in. */
@@ -334,7 +375,7 @@ static void conn_event(struct loop *l, struct conn *c, uint32_t events)
 		 * spin on it: epoll is told to be quiet until the reply.
 		 */
 		if (events & (EPOLLERR | EPOLLHUP)) {
-			conn_close(c);
+			conn_gone(l, c);
 		} else {
 			struct epoll_event ev = {
 				.data.u64 = (uint64_t)(c - l->conns),
@@ -397,11 +438,16 @@ static int check_deadlines(struct loop *l)
 		if (c->state == CONN_FREE)
 			continue;
 		if (c->deadline_ms <= now) {
-			log_msg(LOG_NOTICE, "%s: timed out", log_guest(c->cid));
+			if (may_log(l, c->cid))
+				log_msg(LOG_NOTICE, "%s: timed out",
+					log_guest(c->cid));
 			if (c->state == CONN_READING && c->have)
 				send_reply(c->fd, ETIMEDOUT,
 					   "the message took too long");
-			conn_close(c);
+			if (c->state == CONN_WAITING)
+				conn_gone(l, c);
+			else
+				conn_close(c);
 			continue;
 		}
 		if (c->deadline_ms < next)
