@@ -70,7 +70,7 @@ a_is_well() {
 	refused_with 2 '/run/bad:1: attach is "yes" or "no", not "maybe"' \
 		with_config 'attach = maybe'
 	refused_with 2 '/run/bad:2: port was set in line 1 already' \
-		with_config 'port = 5' 'port = 6'
+		with_config 'port = 5000' 'port = 6000'
 	refused_with 2 'cannot open /nosuch' vprobed --config /nosuch
 	# Nobody else minds.
 	kill -0 "$(cat "$VPROBED_PID")"

@@ -278,7 +278,7 @@ int vprobe_attach_process(int dev, pid_t pid, int pidfd,
  * vprobe_vmm_by_cid() - the running VMM that owns a vsock context id
  * @cid: greater than 2
  * @pidfd: out: refers to the VMM, becomes readable when it exits
- * @start_ns: out: when it was started, CLOCK_BOOTTIME, rounded down to a tick
+ * @start_ns: out: when it was started, CLOCK_BOOTTIME, rounded up to a tick
  * @err: why not
  *
  * Looks at the command line of every process that has a KVM VM.
@@ -291,7 +291,7 @@ pid_t vprobe_vmm_by_cid(uint32_t cid, int *pidfd, uint64_t *start_ns,
 /**
  * vprobe_process_open() - a process, and when it was started
  * @pid: process id
- * @start_ns: out: CLOCK_BOOTTIME, rounded down to a tick
+ * @start_ns: out: CLOCK_BOOTTIME, rounded up to a tick
  * @err: why not
  *
  * Return: a pidfd, or a negative errno

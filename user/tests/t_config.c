@@ -88,7 +88,7 @@ static void test_mistakes(void)
 	       "conf:1: \"verbose\" is not of the form \"key = value\"");
 	is_bad("[vprobed]\n", "conf:1: \"[vprobed]\" is not of the form");
 	is_bad("= 5\n", "conf:1: there is no key \"\"");
-	is_bad("verbose = no\nport = 5\nverbose = no\n",
+	is_bad("verbose = no\nport = 5000\nverbose = no\n",
 	       "conf:3: verbose was set in line 1 already");
 	ok(read_bytes("port = 5\0\n", 10) == -EINVAL && strstr(why, "NUL byte"),
 	   "mistake: a NUL byte");

@@ -280,19 +280,26 @@ static void sync_all(void)
 /* The next VM may have the number, and its process be older than the connection. */
 static void test_closed(pid_t vmm)
 {
+	const uint64_t cookie = COOKIE, other = COOKIE + 1;
+
 	reset();
 	w.owner = vmm;
 	core.attach = true;
 	request(VPD_REGISTER, CID, 1);
-	core_closed(&core, 1, COOKIE);
+	core_closed(&core, 1, &cookie);
 	work();
 	ok(w.status == ECONNRESET && !w.attaches && !w.sets && !core.store.nr,
 	   "I8: a registration whose guest has gone is nobody's");
 	request(VPD_REGISTER, CID, 1);
-	core_closed(&core, 2, COOKIE);
-	core_closed(&core, 1, COOKIE + 1);
+	core_closed(&core, 2, NULL);
+	core_closed(&core, 1, &other);
 	work();
 	ok(!w.status && w.sets == 1, "it is not taken for another one");
+	request(VPD_REGISTER, CID, 1);
+	core_closed(&core, 1, NULL);
+	work();
+	ok(w.status == ECONNRESET && w.sets == 1,
+	   "so is one whose talker has gone");
 }
 
 static void test_attached(pid_t vmm)

@@ -53,7 +53,8 @@ static void test_headers(void)
 	is("GOODBYE with more", fresh(VPD_GOODBYE) + 8, false);
 	is("nothing", fresh(VPD_READY) * 0, false);
 	is("half a header", fresh(VPD_READY) / 2, false);
-	len = fresh(4);
+	is("CLOSED", fresh(VPD_CLOSED), true);
+	len = fresh(VPD_CLOSED + 1);
 	is("an unknown type", len, false);
 	len = fresh(VPD_REGISTER);
 	r.req.magic++;

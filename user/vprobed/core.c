@@ -319,7 +319,7 @@ static void loaded(struct job *job)
 	job_finish(job);
 }
 
-/* The host is short of memory: the guest may register again, and be attached. */
+/* No memory, or a VMM that is busy: the guest may register again, and be attached. */
 static bool is_passing(int status)
 {
 	return status == -ENOMEM || status == -EAGAIN;
@@ -550,13 +550,13 @@ void core_request(struct core *c, uint32_t talker,
 	kick(c);
 }
 
-void core_closed(struct core *c, uint32_t talker, uint64_t cookie)
+void core_closed(struct core *c, uint32_t talker, const uint64_t *cookie)
 {
 	struct job *job;
 
 	for (job = c->jobs; job; job = job->next) {
 		if (job->type == JOB_REGISTER && job->talker == talker &&
-		    job->cookie == cookie)
+		    (!cookie || job->cookie == *cookie))
 			job->closed = true;
 	}
 }

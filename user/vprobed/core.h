@@ -146,8 +146,11 @@ struct core {
 /* A request that vpd_request_check() accepted; @now_ns is monotonic. */
 void core_request(struct core *c, uint32_t talker,
 		  const struct vpd_request *req, uint64_t now_ns);
-/* Who made the request with that cookie is gone; before core_done() of its job. */
-void core_closed(struct core *c, uint32_t talker, uint64_t cookie);
+/*
+ * Who made the request with that cookie is gone, NULL: and all others, with the talker;
+ * before core_done() of its job.
+ */
+void core_closed(struct core *c, uint32_t talker, const uint64_t *cookie);
 /* Put a VM in quarantine. Nothing happens if vprobed is too busy: ask again. */
 void core_quarantine(struct core *c, const struct vprobe_stat *vm,
 		     const char *why);

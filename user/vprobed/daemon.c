@@ -126,6 +126,9 @@ static int op_attach(void *ctx, pid_t pid, int pidfd, uint32_t cid,
 	ret = vprobe_attach_process(d->dev, pid, pidfd, &how, &req, &err);
 	if (ret)
 		snprintf(why, size, "%s", err.text);
+	/* The VMM maps memory; that ends. */
+	if (ret && err.reason == VPROBE_REASON_BUSY)
+		ret = -EAGAIN;
 	*id = req.id;
 	return ret;
 }
@@ -301,6 +304,7 @@ static void talker_exited(struct daemon *d, int status)
 {
 	uint64_t lived = mono_ms() - d->talker_started_ms;
 
+	core_closed(&d->core, d->talker_nr, NULL);
 	d->talker = 0;
 	if (d->talker_fd >= 0)
 		close(d->talker_fd);
@@ -365,7 +369,7 @@ static bool talker_record(struct daemon *d)
 	if (d->in.req.type == VPD_READY)
 		talker_ready(d);
 	else if (d->in.req.type == VPD_CLOSED)
-		core_closed(&d->core, d->talker_nr, d->in.req.cookie);
+		core_closed(&d->core, d->talker_nr, &d->in.req.cookie);
 	else
 		core_request(&d->core, d->talker_nr, &d->in.req, mono_ns());
 	return true;
@@ -532,11 +536,11 @@ static void loop(struct daemon *d)
 			break;
 		for (i = P_FIXED; i < nr; i++)
 			gone |= pfd[i].revents != 0;
-		if (pfd[P_SIGNAL].revents)
-			handle_signal(d);
 		/* First: who is gone must not be taken for who has its number now. */
 		if (d->talker_fd >= 0)
 			talker_input(d);
+		if (pfd[P_SIGNAL].revents)
+			handle_signal(d);
 		if (pfd[P_DONE].revents)
 			handle_done(d);
 		if (pfd[P_DEV].revents)

@@ -360,6 +360,16 @@ static void conn_input(struct loop *l, struct conn *c)
 		conn_message(l, c);
 }
 
+/*
+ * Whether nobody is there to read a reply. A guest that will not say more may wait for
+ * one; with vsock neither is an EPOLLHUP.
+ */
+static bool has_left(const struct conn *c)
+{
+	return send(c->fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	       errno != EAGAIN && errno != EINTR;
+}
+
 static void conn_event(struct loop *l, struct conn *c, uint32_t events)
 {
 	char scratch[4096];
@@ -372,12 +382,14 @@ static void conn_event(struct loop *l, struct conn *c, uint32_t events)
 	case CONN_WAITING:
 		/*
 		 * One request at a time. Input stays in the socket, so do not
-		 * spin on it: epoll is told to be quiet until the reply.
+		 * spin on it: until the reply epoll tells of ends only, and of
+		 * each once.
 		 */
-		if (events & (EPOLLERR | EPOLLHUP)) {
+		if ((events & (EPOLLERR | EPOLLHUP)) || has_left(c)) {
 			conn_gone(l, c);
-		} else {
+		} else if (events & EPOLLIN) {
 			struct epoll_event ev = {
+				.events = EPOLLRDHUP | EPOLLET,
 				.data.u64 = (uint64_t)(c - l->conns),
 			};
 
