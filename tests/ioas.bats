@@ -75,6 +75,11 @@ ioas() { "$TOOLS/ioas" "$(vm_pid a)" "$@"; }
 	vprobe reclaim a all
 	read -r gpa size < <(last_hole a)
 	[ "$(ioas cut "$gpa" "$size")" = 'refused: No such file or directory' ]
+	# What QEMU mapped there goes wholly or not at all.
+	read -r gpa size < <(holes a | head -n 1)
+	[ "$(ioas cut $((1 << 20)) $((gpa + size + 4096 - (1 << 20))))" = \
+		'refused: No such file or directory' ]
+	ioas copy $((1 << 20)) $((1023 << 20))
 	is_hole a "$gpa"
 	works a
 }
@@ -167,7 +172,7 @@ is_stopped() { [ "$(vstat a state)" = stopped ]; }
 
 @test "memory that does not come for longer than a fill may wait: the VM stops" {
 	vprobe detach a
-	vprobe attach "$(vm_pid a)" --stray fault --fill-timeout 4000
+	vprobe attach "$(vm_pid a)" --stray fault --fill-timeout 2000
 	wait_until 60 vprobe_ready a
 	vprobe reclaim a all
 	hold late ioas hold $IOVA

@@ -176,6 +176,20 @@ failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
 	wait_until 60 vprobe_ready a
 }
 
+@test "a triple fault is a reset as well: nothing waits for a write to a hole" {
+	vprobe reclaim a all
+	has_holes a
+	failsafes=$(vstat a fills.failsafes)
+	writes=$(vstat a fills.failsafe_writes)
+	GUEST_TIMEOUT=2 guest_run a 'echo triple >/sys/kernel/reboot/type
+		echo b >/proc/sysrq-trigger' || :
+	wait_until 180 failsafe_more_than a "$failsafes"
+	vm_wait a
+	nvme_reads_well a
+	wait_until 60 vprobe_ready a
+	[ "$(vstat a fills.failsafe_writes)" = "$writes" ]
+}
+
 @test "detach while the guest works" {
 	vprobe reclaim a all
 	guest_run a 'memhog -m 200 -t 2 -s 5' 3>&- & hog=$!

@@ -7,6 +7,7 @@
  * to its address space changes what a block is. IOAS mappings are found by
  * user address, as iommufd knows no other.
  */
+#include <linux/cpuset.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
@@ -26,6 +27,8 @@
 
 /* How long to wait for the VMM's mmap_lock, in jiffies */
 #define MMAP_TIMEOUT	(HZ / 4)
+/* How many VMAs behind memslots are looked at; one may be behind many */
+#define BACKING_VISITS	65536
 
 static bool vma_is_usable(struct vm_area_struct *vma)
 {
@@ -63,9 +66,7 @@ static int backings_add(struct vprobe_backings **pb, gfn_t gfn,
 	struct vprobe_backings *b = *pb;
 	struct vprobe_backing *new;
 
-	/* How many there are is up to the VMM, and each is compared with all. */
-	if (b->nr == VPROBE_BACKINGS_MAX ||
-	    is_alias(b, vma->vm_file, pgoff, npages, uaddr))
+	if (is_alias(b, vma->vm_file, pgoff, npages, uaddr))
 		return 0;
 	if (b->nr == b->max) {
 		unsigned int max = b->max * 2;
@@ -98,6 +99,11 @@ static int backings_add_slot(struct vprobe_vm *vm, struct vprobe_backings **pb,
 		unsigned long from = max(uaddr, vma->vm_start);
 		unsigned long to = min(end, vma->vm_end);
 
+		/* How many there are is up to the VMM, and each is compared with all. */
+		if ((*pb)->nr == VPROBE_BACKINGS_MAX ||
+		    ++(*pb)->visits > BACKING_VISITS)
+			return 0;
+		cond_resched();
 		if (!vma_is_usable(vma))
 			continue;
 		r = backings_add(pb, base + ((from - uaddr) >> PAGE_SHIFT),
@@ -147,6 +153,9 @@ static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 				      slot->userspace_addr,
 				      slot->userspace_addr +
 					      (slot->npages << PAGE_SHIFT));
+		if (!r && fatal_signal_pending(current))
+			r = -EINTR;
+		cond_resched();
 	}
 	srcu_read_unlock(&vm->kvm->srcu, idx);
 	mmap_read_unlock(vm->mm);
@@ -374,7 +383,6 @@ static int punch_hugetlb(struct vprobe_blk *blk)
 
 /**
  * vprobe_backing_drop() - free the host memory of a block
- * @vm: the VM
  * @blk: a block that the caller owns and that iommufd has unpinned
  *
  * Zaps every mapping, KVM's through its MMU notifier. On an error some of the
@@ -387,7 +395,7 @@ static int punch_hugetlb(struct vprobe_blk *blk)
  * Context: process. Takes the inode lock and folio locks.
  * Return: 0, or as vprobe_backing_check().
  */
-int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk)
+int vprobe_backing_drop(struct vprobe_blk *blk)
 {
 	struct address_space *mapping = blk->file->f_mapping;
 	int r;
@@ -475,6 +483,19 @@ static bool is_shortage(int r)
 	return r == -ENOMEM || r == -ENOSPC || r == -EDQUOT;
 }
 
+/* Memory that can be pinned, which is not in ZONE_MOVABLE, and that we may use */
+static bool node_counts(int node)
+{
+	enum zone_type z;
+
+	if (!node_isset(node, cpuset_current_mems_allowed))
+		return false;
+	for (z = 0; z < ZONE_MOVABLE; z++)
+		if (populated_zone(&NODE_DATA(node)->node_zones[z]))
+			return true;
+	return false;
+}
+
 /* The reserve is for this, and not for cgroups or mounts at their limits. */
 static bool host_is_short(void)
 {
@@ -484,6 +505,8 @@ static bool host_is_short(void)
 
 	/* Which node it has to be is up to the file's memory policy. */
 	for_each_node_state(node, N_MEMORY) {
+		if (!node_counts(node))
+			continue;
 		page = alloc_pages_node(node, gfp, 0);
 		if (!page)
 			return true;

@@ -158,20 +158,46 @@ static long lock_timeout(enum vprobe_fill_why why)
 }
 
 /*
- * Start the clock of whoever waits for a block; nobody did for a while before
- * @began: anew.
+ * How long somebody may wait, in jiffies. A VMM that plugs in its first device pins
+ * all of the guest's memory before it lets go of the locks.
  */
-static void start_clock(struct vprobe_blk *blk, unsigned long began)
+static unsigned long wait_limit(const struct vprobe_vm *vm, int r)
 {
-	if (!READ_ONCE(blk->wait_since) ||
-	    time_after(began, READ_ONCE(blk->wait_last) + HZ)) {
-		WRITE_ONCE(blk->wait_since, began ?: 1);
+	unsigned long limit = msecs_to_jiffies(vm->fill_timeout_ms);
+
+	return r == -EAGAIN ? limit * VPROBE_BUSY_FACTOR : limit;
+}
+
+/* There is one for what the VMM keeps from coming, and one for all else. */
+static unsigned long *clock_for(struct vprobe_blk *blk, int r)
+{
+	return r == -EAGAIN ? &blk->busy_since : &blk->wait_since;
+}
+
+static void stop_clocks(struct vprobe_blk *blk)
+{
+	WRITE_ONCE(blk->wait_since, 0);
+	WRITE_ONCE(blk->busy_since, 0);
+}
+
+/*
+ * Start a clock of whoever waits for a block; anew, if nobody did for a while before
+ * @began.
+ */
+static void start_clock(struct vprobe_blk *blk, unsigned long began, int r)
+{
+	unsigned long *since = clock_for(blk, r);
+
+	if (time_after(began, READ_ONCE(blk->wait_last) + HZ)) {
+		stop_clocks(blk);
 		blk->wait_counted = false;
 	}
+	if (!READ_ONCE(*since))
+		WRITE_ONCE(*since, began ?: 1);
 	WRITE_ONCE(blk->wait_last, jiffies);
 }
 
-/* Waiting for a lock is no shortage, but has the same limit. */
+/* Waiting for a lock is no shortage, and has a limit of its own. */
 static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			enum vprobe_fill_why why, unsigned long began, int r)
 {
@@ -181,7 +207,7 @@ static void fill_failed(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		vprobe_squeeze_for(vm, hugetlb, vprobe_blk_bytes(blk));
 	if (!vprobe_fill_has_clock(why, r))
 		return;
-	start_clock(blk, why == VPROBE_FILL_SETTLE ? jiffies : began);
+	start_clock(blk, why == VPROBE_FILL_SETTLE ? jiffies : began, r);
 	if (r == -EAGAIN || r == -EINTR || blk->wait_counted)
 		return;
 	blk->wait_counted = true;
@@ -193,11 +219,15 @@ static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 			enum vprobe_fill_why why, unsigned long began)
 {
 	unsigned long since = READ_ONCE(blk->wait_since);
-	u64 ms = jiffies_to_msecs(jiffies - since);
+	unsigned long busy = READ_ONCE(blk->busy_since);
+	u64 ms;
 
+	if (!since || (busy && time_before(busy, since)))
+		since = busy;
 	if (!vprobe_fill_has_clock(why, 0) || !since ||
 	    time_after(began, blk->wait_last + HZ))
 		return;
+	ms = jiffies_to_msecs(jiffies - since);
 	spin_lock(&vm->lock);
 	vm->longest_wait_ms = max(vm->longest_wait_ms, ms);
 	spin_unlock(&vm->lock);
@@ -280,9 +310,9 @@ static bool stop_vm(struct vprobe_vm *vm, int r)
 static void tell_stopped(struct vprobe_vm *vm, gfn_t gfn, int r)
 {
 	vprobe_count(vm, VPROBE_C_FILL_TIMEOUTS);
-	pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %u ms (error %d), stopped\n",
-		vm->id, vm->pid, (u64)gfn << PAGE_SHIFT, vm->fill_timeout_ms,
-		r);
+	pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %lu s (error %d), stopped\n",
+		vm->id, vm->pid, (u64)gfn << PAGE_SHIFT,
+		wait_limit(vm, r) / HZ, r);
 }
 
 /**
@@ -297,11 +327,10 @@ static void tell_stopped(struct vprobe_vm *vm, gfn_t gfn, int r)
  */
 bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 {
-	unsigned long since = READ_ONCE(blk->wait_since);
+	unsigned long since = READ_ONCE(*clock_for(blk, r));
 	bool gone, first = false;
 
-	if (!since ||
-	    time_before(jiffies, since + msecs_to_jiffies(vm->fill_timeout_ms)))
+	if (!since || time_before(jiffies, since + wait_limit(vm, r)))
 		return false;
 	spin_lock(&vm->lock);
 	/* Somebody else may have filled it since. */
@@ -314,7 +343,7 @@ bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 	if (first)
 		tell_stopped(vm, blk->gfn, r);
 	/* If it is continued, it gets the whole time again. */
-	WRITE_ONCE(blk->wait_since, 0);
+	stop_clocks(blk);
 	return true;
 }
 
@@ -329,7 +358,7 @@ bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      unsigned long began)
 {
-	start_clock(blk, began);
+	start_clock(blk, began, -EAGAIN);
 	return vprobe_fill_gave_up(vm, blk, -EAGAIN);
 }
 
@@ -370,6 +399,21 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 	return r ?: bad;
 }
 
+/* Whether all that is left are holes that vCPUs have written to. */
+static bool only_last_are_left(struct vprobe_vm *vm)
+{
+	struct vprobe_blk *blk;
+	bool only = true;
+	gfn_t gfn = 0;
+
+	while (only && (blk = vprobe_blk_next(vm, &gfn, ULONG_MAX))) {
+		only = READ_ONCE(blk->fill_last);
+		vprobe_blk_put(blk);
+		cond_resched();
+	}
+	return only;
+}
+
 /**
  * vprobe_fill_some() - fill holes until there is enough
  * @vm: the VM
@@ -380,7 +424,8 @@ static int fill_range(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
  * @filled: out, added to: bytes filled
  *
  * Holes that somebody else is filling are skipped. Holes that a vCPU has written
- * to come last, as they keep it from going on.
+ * to come last, as they keep it from going on: for the fail-safe when all others
+ * are whole, also those that were skipped.
  *
  * Context: process.
  * Return: 0, EINTR on a fatal signal, or the first error of a fill.
@@ -393,6 +438,8 @@ int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 	r = fill_range(vm, target, gfn, last, false, why, filled);
 	if (r || *filled >= target)
 		return r;
+	if (why == VPROBE_FILL_FAILSAFE && !only_last_are_left(vm))
+		return 0;
 	return fill_range(vm, target, gfn, last, true, why, filled);
 }
 
@@ -501,6 +548,7 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 	if (first) {
 		vm->failsafe = true;
 		vm->failsafe_left = ULONG_MAX;
+		vm->failsafe_errno = 0;
 		vm->failsafe_since = jiffies;
 	}
 	spin_unlock(&vm->lock);
@@ -533,6 +581,11 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
 		return !READ_ONCE(vm->failsafe);
 	}
+	/* Over, and the helper may be the next kernel's. */
+	if (!READ_ONCE(vm->failsafe)) {
+		mutex_unlock(&vm->pass_lock);
+		return true;
+	}
 	vprobe_drop_helper(vm);
 	/* Blocks that are lost must not keep others from being filled. */
 	from = vm->failsafe_gfn;
@@ -563,7 +616,7 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
  */
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 {
-	int r = READ_ONCE(vm->failsafe_errno) ?: -EBUSY;
+	int r = READ_ONCE(vm->failsafe_errno) ?: -EAGAIN;
 	bool stuck, first = false;
 
 	spin_lock(&vm->lock);
@@ -573,8 +626,7 @@ bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 		vm->failsafe_since = jiffies;
 	}
 	stuck = vm->failsafe &&
-		time_after(jiffies, vm->failsafe_since +
-				    msecs_to_jiffies(vm->fill_timeout_ms));
+		time_after(jiffies, vm->failsafe_since + wait_limit(vm, r));
 	if (stuck) {
 		vm->failsafe_since = jiffies;
 		first = stop_vm(vm, r);

@@ -93,7 +93,7 @@ static void retake(struct pass *pass, struct vprobe_blk *blk)
 					  VPROBE_RECLAIMING))
 		return;
 	vprobe_count(vm, VPROBE_C_REPOPULATED);
-	vprobe_backing_drop(vm, blk);
+	vprobe_backing_drop(blk);
 	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
 }
 
@@ -372,7 +372,7 @@ static enum vprobe_reason finish_blk(struct pass *pass, struct vprobe_blk *blk)
 	if (!why) {
 		/* It may fail half way. */
 		blk->punched = true;
-		why = backing_reason(vprobe_backing_drop(vm, blk));
+		why = backing_reason(vprobe_backing_drop(blk));
 	}
 	if (why) {
 		give_up(vm, blk, why);
@@ -594,6 +594,9 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		r = scan_all(&pass);
 	}
 	over = pass_is_over(&pass);
+	/* That others ended it, or the deadline, is no error. */
+	if (r == -EINTR && !signal_pending(current))
+		r = 0;
 	if (signal_pending(current) && pass.taken < pass.target)
 		r = -EINTR;
 

@@ -11,9 +11,11 @@
  */
 #include <linux/file.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "vprobe.h"
 
@@ -189,18 +191,41 @@ struct register_work {
 	int r;
 };
 
+/*
+ * KVM allocates for each page of each slot, and at the limit of its memory cgroup the
+ * VMM would be killed for it: see if there is room. Context: the memcg is active.
+ */
+static int try_track_memory(struct kvm *kvm)
+{
+	unsigned long npages = max(kvm->nr_memslot_pages, 1UL);
+	void *p;
+
+	p = __vmalloc(array_size(npages, sizeof(unsigned short)),
+		      GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	vfree(p);
+	return p ? 0 : -ENOMEM;
+}
+
 static void register_track(struct work_struct *work)
 {
 	struct register_work *rw = container_of(work, struct register_work,
 						work);
 	struct vprobe_vm *vm = rw->vm;
+	struct mem_cgroup *memcg, *old;
 	int idx;
 
 	kthread_use_mm(vm->mm);
+	/* What it allocates is not the host's to pay. */
+	memcg = get_mem_cgroup_from_mm(vm->mm);
+	old = set_active_memcg(memcg);
 	/* It walks the memslots, and takes no lock that lets it. */
 	idx = srcu_read_lock(&vm->kvm->srcu);
-	rw->r = kvm_page_track_register_notifier(vm->kvm, &vm->track);
+	rw->r = try_track_memory(vm->kvm);
+	if (!rw->r)
+		rw->r = kvm_page_track_register_notifier(vm->kvm, &vm->track);
 	srcu_read_unlock(&vm->kvm->srcu, idx);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
 	kthread_unuse_mm(vm->mm);
 }
 
@@ -211,7 +236,7 @@ static int vm_register_track(struct vprobe_vm *vm)
 	if (vprobe_should_fail(VPROBE_P_REGISTER))
 		return -ENOMEM;
 	vm->track.track_fault = vprobe_track_fault;
-	vm->track.track_paging_off = vprobe_track_paging_off;
+	vm->track.track_reset = vprobe_track_reset;
 	vm->track.track_write = vprobe_track_write;
 	vm->track.track_remove_region = vprobe_track_remove_region;
 	INIT_WORK_ONSTACK(&rw.work, register_track);
@@ -511,6 +536,25 @@ static int vm_reserve_id(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	return min(r, 0);
 }
 
+/* mmu_notifier_register() waits for mmap_lock without a limit: see lock_mmap(). */
+static int vm_register_mn(struct vprobe_vm *vm)
+{
+	unsigned long end = jiffies + ATTACH_TIMEOUT;
+	int r;
+
+	while (!down_write_trylock(&vm->mm->mmap_lock)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, end))
+			return -EBUSY;
+		schedule_timeout_killable(1);
+	}
+	mm_lock_seqcount_begin(vm->mm);
+	r = __mmu_notifier_register(&vm->mn, vm->mm);
+	mmap_write_unlock(vm->mm);
+	return r;
+}
+
 /* Let KVM and the VMM's mm call us. */
 static int vm_register(struct vprobe_vm *vm, struct vprobe_attach *arg)
 {
@@ -522,12 +566,12 @@ static int vm_register(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	}
 	r = vm_register_track(vm);
 	if (!r) {
-		r = mmu_notifier_register(&vm->mn, vm->mm);
+		r = vm_register_mn(vm);
 		if (r)
 			kvm_page_track_unregister_notifier(vm->kvm, &vm->track);
 	}
 	if (r)
-		arg->reason = VPROBE_REASON_NO_MEMORY;
+		arg->reason = vprobe_fill_reason(r);
 	return r;
 }
 

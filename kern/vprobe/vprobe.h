@@ -44,6 +44,8 @@ struct bpf_prog;
  * so it goes back to the guest's fault, and past KVM's signal checks, after it.
  */
 #define VPROBE_SLICE_MS		20
+/* Times fill_timeout_ms: how long for a block that the VMM keeps from coming */
+#define VPROBE_BUSY_FACTOR	10
 
 /* Counters that only grow; the names are those of struct vprobe_stat. */
 enum vprobe_counter {
@@ -87,6 +89,7 @@ struct vprobe_backing {
 struct vprobe_backings {
 	unsigned int nr;
 	unsigned int max;
+	unsigned int visits;	/* VMAs looked at */
 	u64 bytes;
 	struct vprobe_backing b[];
 };
@@ -120,6 +123,7 @@ struct vprobe_blk {
 	u64 taken_ns;			/* ktime_get_ns() when it became a hole */
 	/* jiffies when a fill failed first and last; 0 if none did */
 	unsigned long wait_since;
+	unsigned long busy_since;
 	unsigned long wait_last;
 	bool wait_counted;
 	bool fire_counted;
@@ -287,7 +291,7 @@ void vprobe_blk_wait(struct vprobe_vm *vm, struct vprobe_blk *blk,
 /* watch.c */
 int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 		       struct kvm_page_track_notifier_node *node);
-int vprobe_track_paging_off(struct kvm_vcpu *vcpu,
+int vprobe_track_reset(struct kvm_vcpu *vcpu,
 			    struct kvm_page_track_notifier_node *node);
 void vprobe_track_write(gpa_t gpa, const u8 *new, int bytes,
 			struct kvm_page_track_notifier_node *node);
@@ -350,7 +354,7 @@ vprobe_backing_at(const struct vprobe_backings *backings, gfn_t gfn);
 struct folio *vprobe_backing_folio(const struct vprobe_backings *backings,
 				   gfn_t gfn, void **addr);
 int vprobe_backing_check(struct vprobe_blk *blk);
-int vprobe_backing_drop(struct vprobe_vm *vm, struct vprobe_blk *blk);
+int vprobe_backing_drop(struct vprobe_blk *blk);
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_backing_present(struct vprobe_blk *blk);
 bool vprobe_backing_has(struct vprobe_vm *vm, bool hugetlb);

@@ -199,17 +199,17 @@ int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 }
 
 /**
- * vprobe_track_paging_off() - user space turns paging off on a vCPU
- * @vcpu: which
+ * vprobe_track_reset() - user space resets the VM
+ * @vcpu: the boot vCPU
  * @node: ours
  *
- * A reset: fill every hole before firmware runs.
+ * Fills every hole before firmware runs.
  *
  * Context: an ioctl in the vCPU's thread, with track_srcu.
  * Return: 0; EINTR on a fatal signal; ENOMEM if there was no memory within the
  * VM's limit.
  */
-int vprobe_track_paging_off(struct kvm_vcpu *vcpu,
+int vprobe_track_reset(struct kvm_vcpu *vcpu,
 			    struct kvm_page_track_notifier_node *node)
 {
 	struct vprobe_vm *vm = container_of(node, struct vprobe_vm, track);

@@ -37,20 +37,33 @@ static void step(pid_t pid, struct user_regs_struct *regs)
 		fail("make a system call in", "the process");
 }
 
-/* In the process's main thread, which sleeps in a system call. */
+/* The process's main thread, which mostly sleeps in a system call. */
+static void stop_in_call(pid_t pid, struct user_regs_struct *regs)
+{
+	int status, tries;
+
+	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL))
+		fail("stop", "the process");
+	for (tries = 0; tries < 3000; tries++) {
+		if (ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) ||
+		    waitpid(pid, &status, 0) != pid ||
+		    ptrace(PTRACE_GETREGS, pid, NULL, regs))
+			fail("stop", "the process");
+		if ((ptrace(PTRACE_PEEKTEXT, pid, regs->rip - 2, NULL) &
+		     0xffff) == INSN_SYSCALL)
+			return;
+		if (ptrace(PTRACE_CONT, pid, NULL, NULL))
+			fail("let go of", "the process");
+		usleep(10000);
+	}
+	fail("find a system call of", "the process");
+}
+
 static long call(pid_t pid, long nr, const unsigned long args[6])
 {
 	struct user_regs_struct saved, regs;
-	int status;
 
-	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) ||
-	    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) ||
-	    waitpid(pid, &status, 0) != pid ||
-	    ptrace(PTRACE_GETREGS, pid, NULL, &saved))
-		fail("stop", "the process");
-	if ((ptrace(PTRACE_PEEKTEXT, pid, saved.rip - 2, NULL) & 0xffff) !=
-	    INSN_SYSCALL)
-		fail("find a system call of", "the process");
+	stop_in_call(pid, &saved);
 	regs = saved;
 	regs.rip -= 2;
 	regs.rax = (unsigned long)nr;

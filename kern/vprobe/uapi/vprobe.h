@@ -96,7 +96,8 @@ struct vprobe_info {
  * @cid: the VM's vsock context id, kept as a label; 0 if it has none
  * @granule_shift: log2 of the reclaim granule in bytes; 0 means 21
  * @fill_timeout_ms: how long a vCPU may wait for a block, at least
- *	VPROBE_FILL_TIMEOUT_MIN; 0 means 10000
+ *	VPROBE_FILL_TIMEOUT_MIN; 0 means 10000. Ten times as long if it is the
+ *	VMM that keeps it from coming
  * @name: label, NUL-terminated
  * @id: out: the id that the other calls take
  * @reason: out: enum vprobe_reason
