@@ -292,7 +292,7 @@ void vprobe_blk_wait(struct vprobe_vm *vm, struct vprobe_blk *blk,
 int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 		       struct kvm_page_track_notifier_node *node);
 int vprobe_track_reset(struct kvm_vcpu *vcpu,
-			    struct kvm_page_track_notifier_node *node);
+		       struct kvm_page_track_notifier_node *node);
 void vprobe_track_write(gpa_t gpa, const u8 *new, int bytes,
 			struct kvm_page_track_notifier_node *node);
 void vprobe_track_remove_region(gfn_t gfn, unsigned long npages,

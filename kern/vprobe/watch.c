@@ -210,7 +210,7 @@ int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
  * VM's limit.
  */
 int vprobe_track_reset(struct kvm_vcpu *vcpu,
-			    struct kvm_page_track_notifier_node *node)
+		       struct kvm_page_track_notifier_node *node)
 {
 	struct vprobe_vm *vm = container_of(node, struct vprobe_vm, track);
 
