@@ -7,8 +7,9 @@
  * A bad idea for: hosts where memory is wanted suddenly and in large pieces (the
  * start of a VM with a passthrough device): it then has to be taken first.
  *
- * Knobs: low_percent, high_percent (not below it), pressure_percent (of the last 10 s that some
- * task waited for memory; 0: ignore), calm_ms and busy_ms (how often to look).
+ * Knobs: low_percent, high_percent (not below it), pressure_percent (of the last
+ * 10 s that some task waited for memory; 0: ignore), calm_ms and busy_ms (how often
+ * to look).
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
