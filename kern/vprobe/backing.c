@@ -114,12 +114,24 @@ static int backings_add_slot(struct vprobe_vm *vm, struct vprobe_backings **pb,
 	return 0;
 }
 
-/* Who holds it may wait for user memory, with other readers and a writer queued. */
-static int lock_mmap(struct mm_struct *mm)
+/**
+ * vprobe_lock_mmap() - take a VMM's mmap_lock, but do not wait for ever
+ * @mm: of the VMM, with a reference
+ * @write: for writing: to be released with up_write(), or, after
+ *	mm_lock_seqcount_begin(), with mmap_write_unlock()
+ * @timeout: jiffies
+ *
+ * Who holds it may wait for user memory, with other readers and a writer queued.
+ *
+ * Context: process, may sleep.
+ * Return: 0, -EBUSY after @timeout, -EINTR on a fatal signal.
+ */
+int vprobe_lock_mmap(struct mm_struct *mm, bool write, unsigned long timeout)
 {
-	unsigned long end = jiffies + MMAP_TIMEOUT;
+	unsigned long end = jiffies + timeout;
 
-	while (!mmap_read_trylock(mm)) {
+	while (!(write ? down_write_trylock(&mm->mmap_lock) :
+			 mmap_read_trylock(mm))) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (time_after(jiffies, end))
@@ -137,7 +149,7 @@ static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 	struct kvm_memslots *slots;
 	int idx, r;
 
-	r = lock_mmap(vm->mm);
+	r = vprobe_lock_mmap(vm->mm, false, MMAP_TIMEOUT);
 	if (r)
 		return r;
 	idx = srcu_read_lock(&vm->kvm->srcu);

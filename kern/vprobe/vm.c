@@ -536,19 +536,14 @@ static int vm_reserve_id(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	return min(r, 0);
 }
 
-/* mmu_notifier_register() waits for mmap_lock without a limit: see lock_mmap(). */
+/* As mmu_notifier_register(), which waits for mmap_lock without a limit. */
 static int vm_register_mn(struct vprobe_vm *vm)
 {
-	unsigned long end = jiffies + ATTACH_TIMEOUT;
 	int r;
 
-	while (!down_write_trylock(&vm->mm->mmap_lock)) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (time_after(jiffies, end))
-			return -EBUSY;
-		schedule_timeout_killable(1);
-	}
+	r = vprobe_lock_mmap(vm->mm, true, ATTACH_TIMEOUT);
+	if (r)
+		return r;
 	mm_lock_seqcount_begin(vm->mm);
 	r = __mmu_notifier_register(&vm->mn, vm->mm);
 	mmap_write_unlock(vm->mm);

@@ -347,6 +347,7 @@ int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes);
 int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg);
 
 /* backing.c */
+int vprobe_lock_mmap(struct mm_struct *mm, bool write, unsigned long timeout);
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm);
 void vprobe_backings_put(struct vprobe_backings *backings);
 const struct vprobe_backing *
