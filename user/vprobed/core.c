@@ -319,6 +319,18 @@ static void loaded(struct job *job)
 	job_finish(job);
 }
 
+/* The job's process is a VM now: remember it, whoever asked for it. */
+static void own_attached(struct job *job)
+{
+	log_msg(LOG_INFO, "%s: attached process %d as VM %llu",
+		log_guest(job->cid), job->owner,
+		(unsigned long long)job->vm_id);
+	seen_add(&job->core->seen, job->vm_id, job->owner, job->owner_start_ns);
+	job->reg->pid = job->owner;
+	job->reg->pidfd = job->owner_fd;
+	job->owner_fd = -1;
+}
+
 /* No memory, or a VMM that is busy: the guest may register again, and be attached. */
 static bool is_passing(int status)
 {
@@ -327,35 +339,24 @@ static bool is_passing(int status)
 
 static void attached(struct job *job)
 {
-	struct core *c = job->core;
 	struct vprobe_stat vm;
 	bool none;
 
-	if (!job->status) {
-		log_msg(LOG_INFO, "%s: attached process %d as VM %llu",
-			log_guest(job->cid), job->owner,
-			(unsigned long long)job->vm_id);
-		seen_add(&c->seen, job->vm_id, job->owner,
-			 job->owner_start_ns);
-		job->reg->pid = job->owner;
-		job->reg->pidfd = job->owner_fd;
-		job->owner_fd = -1;
-		if (is_closed(job))
-			job_finish(job);
-		else
-			job_start(job, PHASE_APPLY);
+	if (!job->status)
+		own_attached(job);
+	if (is_closed(job)) {
+		job_finish(job);
 		return;
 	}
-	/* Somebody else may have been faster. */
-	if (!is_closed(job) && find_one_vm(job, &vm, &none) &&
-	    own_by_vm(job, &vm)) {
+	/* If it failed, somebody else may have been faster. */
+	if (!job->status || (find_one_vm(job, &vm, &none) && own_by_vm(job, &vm))) {
 		job_start(job, PHASE_APPLY);
 		return;
 	}
-	if (!job->closed && none && is_passing(job->status))
+	if (none && is_passing(job->status))
 		say(job, -EAGAIN, "process %d cannot be attached now: %s",
 		    job->owner, job->owner_text);
-	else if (!job->closed && none)
+	else if (none)
 		keep_for_owner(job);
 	job_finish(job);
 }
