@@ -117,14 +117,14 @@ uninstall: DEST = $(abspath $(DESTDIR))
 uninstall:
 	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
 	@for d in build/dist build/dist-guest; do \
-		cd $(CURDIR)/$$d && find usr ! -type d -printf '$(DEST)/%p\0'; \
-		done | xargs -0 rm -fv
+		cd $(CURDIR)/$$d && find usr ! -type d -printf '$(DEST)/%p\0' | \
+			xargs -0 rm -fv || exit; \
+		find usr -depth -type d -path '*vprobe*' -printf '$(DEST)/%p\0' | \
+			xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null; \
+		done; :
 	@cd build/dist && find etc -type f -exec sh -c \
 		'! cmp -s "$$1" "$(DEST)/$$1" || rm -v "$(DEST)/$$1"' - {} \;
-	@for d in build/dist build/dist-guest; do \
-		cd $(CURDIR)/$$d && find . -depth -type d -path '*vprobe*' \
-		-printf '$(DEST)/%P\0'; \
-		done | xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null || :
+	@rmdir --ignore-fail-on-non-empty $(DEST)/etc/vprobe 2>/dev/null || :
 	@echo 'on a host that runs it: vprobe policy unload; vprobe detach all;'
 	@echo 'systemctl disable --now vprobed; modprobe -r vprobe; depmod'
 
