@@ -126,7 +126,7 @@ static enum outcome touch_block(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	return give_back(vm, blk, VPROBE_FILL_READ);
 }
 
-/* Returns KVM_PAGE_TRACK_PASS, _RETRY or -EFAULT. */
+/* Returns enum kvm_page_track_result or -EFAULT. */
 static int handle_fault(struct vprobe_vm *vm, gfn_t gfn, unsigned int flags)
 {
 	enum outcome outcome = OUTCOME_DONE;
@@ -146,7 +146,10 @@ static int handle_fault(struct vprobe_vm *vm, gfn_t gfn, unsigned int flags)
 		outcome = touch_block(vm, blk, flags & KVM_PAGE_TRACK_WRITE);
 		vprobe_blk_put(blk);
 	}
-	return outcome == OUTCOME_STOP ? -EFAULT : KVM_PAGE_TRACK_RETRY;
+	if (outcome == OUTCOME_STOP)
+		return -EFAULT;
+	return outcome == OUTCOME_DONE ? KVM_PAGE_TRACK_RESOLVED :
+					 KVM_PAGE_TRACK_RETRY;
 }
 
 /*
@@ -163,7 +166,7 @@ static void handle_emulated(struct vprobe_vm *vm, gfn_t gfn, unsigned int flags)
 		if (fatal_signal_pending(current))
 			r = -EINTR;
 		cond_resched();
-	} while (r == KVM_PAGE_TRACK_RETRY &&
+	} while (r > KVM_PAGE_TRACK_PASS &&
 		 (xa_load(&vm->watches, gfn) || xa_load(&vm->blocks, gfn)));
 
 	if (r < 0)
@@ -188,6 +191,8 @@ int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 	if (!READ_ONCE(vm->nr_blocks))
 		return KVM_PAGE_TRACK_PASS;
 	if (flags & KVM_PAGE_TRACK_EMULATE) {
+		if (xa_load(&vm->watches, gfn))
+			vprobe_count(vm, VPROBE_C_EMULATED);
 		handle_emulated(vm, gfn, flags);
 		return KVM_PAGE_TRACK_PASS;
 	}
@@ -234,8 +239,8 @@ int vprobe_track_reset(struct kvm_vcpu *vcpu,
  * @bytes: how much
  * @node: ours
  *
- * The block was given back before the write, unless the watch was armed in
- * between. Counted, as there should be none.
+ * The block was given back, and the write counted, before it, unless the watch was
+ * armed in between.
  *
  * Context: the vCPU's thread.
  */

@@ -5,6 +5,7 @@
 #
 #	vm_ram_resident NAME	bytes of guest RAM that the host backs
 #	mem_available		bytes
+#	pinned_pages		pages that somebody has pinned for DMA
 #	iommu_faults		IOMMU faults since the host booted
 #	host_log_clean		fails, and shows why, if the kernel complained
 #	guest_log_clean NAME	likewise; works on a guest that is gone, too
@@ -35,6 +36,12 @@ vm_ram_resident() {
 
 mem_available() {
 	awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo
+}
+
+# IOMMUFD pins what it maps, and nearly nobody else here does.
+pinned_pages() {
+	awk '/^nr_foll_pin_acquired/ { a = $2 } /^nr_foll_pin_released/ { r = $2 }
+		END { print a - r }' /proc/vmstat
 }
 
 # The machine's own log and the kernel's: each may miss what the other has
