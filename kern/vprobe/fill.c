@@ -118,8 +118,12 @@ static int fill_memory(struct vprobe_vm *vm, struct vprobe_blk *blk, long timeou
 	if (r)
 		return r;
 	r = vprobe_backing_populate(vm, blk);
-	if (!r)
+	if (!r) {
 		r = fill_iommu(vm, blk, timeout);
+		/* Memory is not what it lacks. */
+		if (r == -EAGAIN)
+			WRITE_ONCE(blk->wait_since, 0);
+	}
 	vprobe_backing_let_go(blk);
 	return r;
 }
@@ -550,6 +554,7 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 		vm->failsafe_left = ULONG_MAX;
 		vm->failsafe_errno = 0;
 		vm->failsafe_since = jiffies;
+		vm->failsafe_fed = jiffies;
 	}
 	spin_unlock(&vm->lock);
 	if (!first)
@@ -592,7 +597,11 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 	vm->failsafe_gfn = 0;
 	r = vprobe_fill_some(vm, SZ_16M, from, ULONG_MAX, VPROBE_FILL_FAILSAFE,
 			     &filled);
-	WRITE_ONCE(vm->failsafe_errno, r);
+	/* One that begins behind a block that is lost says nothing by success. */
+	if (r || !from)
+		WRITE_ONCE(vm->failsafe_errno, r);
+	if (r == -EAGAIN || (!r && !from))
+		WRITE_ONCE(vm->failsafe_fed, jiffies);
 	done = !blocks_left(vm);
 	if (done) {
 		spin_lock(&vm->lock);
@@ -601,7 +610,7 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 		spin_unlock(&vm->lock);
 	}
 	mutex_unlock(&vm->pass_lock);
-	if (!done && r)
+	if (!done && (r || !filled))
 		schedule_timeout_killable(msecs_to_jiffies(VPROBE_SLICE_MS));
 	return done;
 }
@@ -617,6 +626,7 @@ bool vprobe_failsafe_step(struct vprobe_vm *vm)
 bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 {
 	int r = READ_ONCE(vm->failsafe_errno) ?: -EAGAIN;
+	unsigned long since, fed = READ_ONCE(vm->failsafe_fed);
 	bool stuck, first = false;
 
 	spin_lock(&vm->lock);
@@ -625,8 +635,10 @@ bool vprobe_failsafe_stuck(struct vprobe_vm *vm)
 		vm->failsafe_left = vm->nr_blocks;
 		vm->failsafe_since = jiffies;
 	}
-	stuck = vm->failsafe &&
-		time_after(jiffies, vm->failsafe_since + wait_limit(vm, r));
+	since = vm->failsafe_since;
+	if (r != -EAGAIN && time_after(fed, since))
+		since = fed;
+	stuck = vm->failsafe && time_after(jiffies, since + wait_limit(vm, r));
 	if (stuck) {
 		vm->failsafe_since = jiffies;
 		first = stop_vm(vm, r);

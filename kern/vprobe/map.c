@@ -83,7 +83,7 @@ static int ask_all(struct vprobe_vm *vm, unsigned long deadline,
 		while (!r && gfn < end) {
 			if (signal_pending(current))
 				return -EINTR;
-			/* A vCPU waits for the lock. */
+			/* A vCPU tries the lock for the fail-safe, or somebody waits. */
 			if (READ_ONCE(vm->failsafe) ||
 			    (!deadline && atomic_read(&vm->waiters)))
 				return -EBUSY;

@@ -89,6 +89,8 @@ static void policy_call_exit(struct vprobe_policy *p, enum vprobe_policy_end end
 		p->ops->exit(&exit);
 }
 
+static void kick_all(void);
+
 static void evict_work(struct work_struct *work)
 {
 	struct vprobe_policy *p = container_of(work, struct vprobe_policy,
@@ -96,7 +98,7 @@ static void evict_work(struct work_struct *work)
 
 	pr_warn("vprobe: policy %s (%llu) evicted: %s\n", p->ops->name, p->id,
 		p->exit.why);
-	vprobe_policy_kick_all();
+	kick_all();
 	synchronize_srcu(&policy_srcu);
 	policy_call_exit(p, VPROBE_POLICY_EVICTED);
 }
@@ -369,7 +371,7 @@ void vprobe_policy_pressure(u32 pressure)
 		policy_account(p, start);
 	}
 	srcu_read_unlock(&policy_srcu, idx);
-	vprobe_policy_kick_all();
+	kick_all();
 }
 
 /*
@@ -426,7 +428,7 @@ void vprobe_policy_kick(struct vprobe_policy_call *call)
 		queue_policy_work(call->vm, VPROBE_POLICY_AGAIN_MIN, true);
 }
 
-void vprobe_policy_kick_all(void)
+static void kick_all(void)
 {
 	struct vprobe_vm *vm;
 	u64 id = 0;
@@ -628,7 +630,7 @@ int vprobe_policy_add(struct vprobe_policy_ops *ops,
 		list_add_rcu(&p->node, &policies);
 	}
 	mutex_unlock(&policies_lock);
-	vprobe_policy_kick_all();
+	kick_all();
 	return 0;
 }
 
@@ -644,7 +646,7 @@ void vprobe_policy_del(struct vprobe_policy_ops *ops)
 		policy_destroy(p, VPROBE_POLICY_UNREGISTERED);
 	}
 	mutex_unlock(&policies_lock);
-	vprobe_policy_kick_all();
+	kick_all();
 }
 
 /* One that there is no room for is only counted. */

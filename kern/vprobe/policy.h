@@ -36,6 +36,5 @@ int vprobe_policy_add(struct vprobe_policy_ops *ops,
 void vprobe_policy_del(struct vprobe_policy_ops *ops);
 int vprobe_policy_vm_info(u64 id, struct vprobe_policy_vm *info);
 void vprobe_policy_kick(struct vprobe_policy_call *call);
-void vprobe_policy_kick_all(void);
 
 #endif

@@ -9,7 +9,6 @@
  */
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "vprobe.h"
 

@@ -24,6 +24,32 @@ static u64 counter(struct vprobe_vm *vm, enum vprobe_counter c)
 	return atomic64_read(&vm->counter[c]);
 }
 
+static void copy_counters(struct vprobe_vm *vm, struct vprobe_stat *stat)
+{
+	stat->taken_bytes = counter(vm, VPROBE_C_TAKEN_BYTES);
+	stat->taken_blocks = counter(vm, VPROBE_C_TAKEN_BLOCKS);
+	stat->armed = counter(vm, VPROBE_C_ARMED);
+	stat->fired = counter(vm, VPROBE_C_FIRED);
+	stat->fired_idle = counter(vm, VPROBE_C_FIRED_IDLE);
+	stat->fills = counter(vm, VPROBE_C_FILLS);
+	stat->fill_bytes = counter(vm, VPROBE_C_FILL_BYTES);
+	stat->fills_vcpu = counter(vm, VPROBE_C_FILLS_VCPU);
+	stat->fills_read = counter(vm, VPROBE_C_FILLS_READ);
+	stat->fills_undo = counter(vm, VPROBE_C_FILLS_UNDO);
+	stat->fill_waits = counter(vm, VPROBE_C_FILL_WAITS);
+	stat->fill_timeouts = counter(vm, VPROBE_C_FILL_TIMEOUTS);
+	stat->failsafes = counter(vm, VPROBE_C_FAILSAFES);
+	stat->failsafe_writes = counter(vm, VPROBE_C_FAILSAFE_WRITES);
+	stat->repopulated = counter(vm, VPROBE_C_REPOPULATED);
+	stat->emulated = counter(vm, VPROBE_C_EMULATED);
+	stat->passes = counter(vm, VPROBE_C_PASSES);
+	stat->helper_runs = counter(vm, VPROBE_C_HELPER_RUNS);
+	stat->helper_ns = counter(vm, VPROBE_C_HELPER_NS);
+	stat->helper_errors = counter(vm, VPROBE_C_HELPER_ERRORS);
+	stat->demand_bytes = counter(vm, VPROBE_C_DEMAND_BYTES);
+	stat->tlb_flushes = counter(vm, VPROBE_C_TLB_FLUSHES);
+}
+
 /**
  * vprobe_get_stat() - a snapshot of what is known of a VM
  * @vm: the VM
@@ -68,31 +94,10 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 	else
 		stat->state = VPROBE_VM_NO_HELPER;
 
-	stat->taken_bytes = counter(vm, VPROBE_C_TAKEN_BYTES);
-	stat->taken_blocks = counter(vm, VPROBE_C_TAKEN_BLOCKS);
-	stat->armed = counter(vm, VPROBE_C_ARMED);
-	stat->fired = counter(vm, VPROBE_C_FIRED);
-	stat->fired_idle = counter(vm, VPROBE_C_FIRED_IDLE);
-	stat->fills = counter(vm, VPROBE_C_FILLS);
-	stat->fill_bytes = counter(vm, VPROBE_C_FILL_BYTES);
-	stat->fills_vcpu = counter(vm, VPROBE_C_FILLS_VCPU);
-	stat->fills_read = counter(vm, VPROBE_C_FILLS_READ);
-	stat->fills_undo = counter(vm, VPROBE_C_FILLS_UNDO);
-	stat->fill_waits = counter(vm, VPROBE_C_FILL_WAITS);
-	stat->fill_timeouts = counter(vm, VPROBE_C_FILL_TIMEOUTS);
-	stat->failsafes = counter(vm, VPROBE_C_FAILSAFES);
-	stat->failsafe_writes = counter(vm, VPROBE_C_FAILSAFE_WRITES);
-	stat->repopulated = counter(vm, VPROBE_C_REPOPULATED);
-	stat->emulated = counter(vm, VPROBE_C_EMULATED);
-	stat->passes = counter(vm, VPROBE_C_PASSES);
-	stat->helper_runs = counter(vm, VPROBE_C_HELPER_RUNS);
-	stat->helper_ns = counter(vm, VPROBE_C_HELPER_NS);
-	stat->helper_errors = counter(vm, VPROBE_C_HELPER_ERRORS);
+	copy_counters(vm, stat);
 	stat->has_helper = !!READ_ONCE(vm->helper);
-	stat->demand_bytes = counter(vm, VPROBE_C_DEMAND_BYTES);
 	stat->free_bytes = READ_ONCE(vm->free_bytes);
 	stat->policy_id = READ_ONCE(vm->policy_id);
-	stat->tlb_flushes = counter(vm, VPROBE_C_TLB_FLUSHES);
 	for (i = 0; i < vm->nr_iommufds; i++)
 		stat->iotlb_flushes += iommufd_puncher_flushes(vm->puncher[i]);
 

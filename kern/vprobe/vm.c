@@ -200,6 +200,9 @@ static int try_track_memory(struct kvm *kvm)
 	unsigned long npages = max(kvm->nr_memslot_pages, 1UL);
 	void *p;
 
+	/* It keeps what it has allocated for an earlier attach. */
+	if (smp_load_acquire(&kvm->arch.external_write_tracking_enabled))
+		return 0;
 	p = __vmalloc(array_size(npages, sizeof(unsigned short)),
 		      GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	vfree(p);
@@ -218,12 +221,14 @@ static void register_track(struct work_struct *work)
 	/* What it allocates is not the host's to pay. */
 	memcg = get_mem_cgroup_from_mm(vm->mm);
 	old = set_active_memcg(memcg);
-	/* It walks the memslots, and takes no lock that lets it. */
-	idx = srcu_read_lock(&vm->kvm->srcu);
+	/* Over memory.high this takes seconds. */
 	rw->r = try_track_memory(vm->kvm);
-	if (!rw->r)
+	if (!rw->r) {
+		/* It walks the memslots, and takes no lock that lets it. */
+		idx = srcu_read_lock(&vm->kvm->srcu);
 		rw->r = kvm_page_track_register_notifier(vm->kvm, &vm->track);
-	srcu_read_unlock(&vm->kvm->srcu, idx);
+		srcu_read_unlock(&vm->kvm->srcu, idx);
+	}
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
 	kthread_unuse_mm(vm->mm);

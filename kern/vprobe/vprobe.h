@@ -193,6 +193,7 @@ struct vprobe_vm {
 	bool failsafe;			/* all holes shall be filled, now */
 	unsigned long failsafe_left;	/* lock; least blocks since it began, */
 	unsigned long failsafe_since;	/* lock; and when it came to that */
+	unsigned long failsafe_fed;	/* last step that did not lack memory */
 	int failsafe_errno;		/* of its last step */
 	gfn_t failsafe_gfn;		/* pass_lock; where the next one begins */
 	struct delayed_work failsafe_work;

@@ -35,11 +35,11 @@ enum vprobe_reason {
 	VPROBE_REASON_ATTACHED,		/* this VM is attached already */
 	VPROBE_REASON_RAM_NOT_MEMFD,	/* no guest RAM in a shared memfd */
 	VPROBE_REASON_IOPTE_UNBOUNDED,	/* IOPTEs may exceed the granule */
-	VPROBE_REASON_CONFIDENTIAL,	/* SEV, SNP or TDX */
+	VPROBE_REASON_CONFIDENTIAL,	/* SEV (not by KVM_SEV_INIT), SNP, TDX */
 	VPROBE_REASON_GRANULE,		/* granule_shift out of range */
 	VPROBE_REASON_DYING,		/* the VMM is exiting */
 	VPROBE_REASON_NO_MEMORY,
-	/* one block, while reclaiming: indexes of vprobe_stat.refused[] */
+	/* one block, while reclaiming; with NO_MEMORY and BUSY, refused[] */
 	VPROBE_REASON_PINNED,		/* somebody else holds a DMA pin */
 	VPROBE_REASON_RACED,		/* no longer free when asked again */
 	VPROBE_REASON_BAD_REPORT,	/* misaligned, overlaps, or watch in it */
@@ -52,7 +52,7 @@ enum vprobe_reason {
 	VPROBE_REASON_HELPER_BAD,	/* not a vprobe helper program */
 	VPROBE_REASON_HELPER_FAILED,	/* it returned an error or looped */
 	VPROBE_REASON_STOPPED,		/* a fill hit its limit */
-	VPROBE_REASON_BUSY,		/* a pass is running, or detaching */
+	VPROBE_REASON_BUSY,		/* a fail-safe runs, or the VMM maps */
 	VPROBE_REASON_NO_VM,		/* no attached VM has this id */
 	VPROBE_REASON_QUARANTINED,	/* no helper: see quarantine_why */
 	VPROBE_REASON_RESET,		/* the guest was reset since as_of_ns */
@@ -118,7 +118,11 @@ struct vprobe_attach {
 	__u32 reserved;
 };
 
-/* Fills every hole, drops every watch, forgets the VM. */
+/*
+ * Fills every hole, drops every watch, forgets the VM. ESRCH: no such VM; ENOMEM,
+ * EFAULT (the VMM has something else mapped) or EBUSY if a block did not come back
+ * in time: the VM stays attached; EINTR on a fatal signal.
+ */
 struct vprobe_detach {
 	__u32 size;
 	__u32 reason;
@@ -127,7 +131,7 @@ struct vprobe_detach {
 
 struct vprobe_list {
 	__u32 size;
-	__u32 nr;	/* in: room in @ids; out: how many VMs there are */
+	__u32 nr;	/* in: room in @ids, at most 4096; out: how many VMs */
 	__u64 ids;	/* pointer to __u64[] */
 };
 
@@ -172,7 +176,11 @@ struct vprobe_reclaim {
 	__u64 ns;
 };
 
-/* Give memory back to the guest now: @target bytes at least, ~0 for all. */
+/*
+ * Give memory back to the guest now: @target bytes at least, ~0 for all. Ends at the
+ * first block that does not come, with @filled set: ESRCH, ENOMEM, EFAULT, EBUSY, EINTR
+ * as for a detach.
+ */
 struct vprobe_fill {
 	__u32 size;
 	__u32 reason;
@@ -193,6 +201,9 @@ struct vprobe_block {
  * @blocks: pointer to struct vprobe_block[]
  * @nr: in: room in @blocks; out: how many there are, even if more than room
  * @flags: VPROBE_MAP_ASK also runs the helper and lists what it reports free
+ *
+ * ESRCH: no such VM; EBUSY: somebody else wants to take memory, or gives it back, so
+ * the list ended early; with VPROBE_MAP_ASK as for a reclaim; ENOMEM, EINTR.
  */
 #define VPROBE_MAP_ASK	(1U << 0)
 struct vprobe_map {
@@ -232,7 +243,7 @@ struct vprobe_stat {
 	__u64 fills_vcpu;	/* ... inside a vCPU's fault */
 	__u64 fills_read;	/* ... because of a mere read of a hole */
 	__u64 fills_undo;	/* ... because a punch was abandoned */
-	__u64 fill_waits;	/* fills that somebody waited for, for want of memory */
+	__u64 fill_waits;	/* a fill had to wait, for memory or EFAULT */
 	__u64 fill_timeouts;
 	__u64 failsafes;	/* all holes filled: the guest kernel is gone */
 	__u64 repopulated;	/* holes that somebody else put a page into */
