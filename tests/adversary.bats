@@ -152,9 +152,13 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	vprobe reclaim a all
 	vprobe reclaim b all
 	vprobe fill b all
+	looked=0
 	while read -r gpa size; do
+		[ "$(behind b resident "$gpa" "$size")" = "$size" ]
 		[ "$(behind b nonzero "$gpa" "$size")" = 0 ]
+		looked=$((looked + 1))
 	done < <(free_blocks b | tail -n 20)
+	[ $looked -gt 10 ]
 }
 
 @test "a helper that reports used memory as free hurts its own guest only" {

@@ -22,20 +22,31 @@ teardown() {
 	vm_kill_all
 }
 
+meminfo() { awk -v what="$1:" '$1 == what { print $2 }' /proc/meminfo; }
+
 goes_and_comes_back() {
 	vprobe_vm b nvme=1 mem=512M smp=1 "$@"
 	free=$(guest_free_high b)
+	resident=$(vm_ram_resident b)
 	taken=$(reclaim_quiet b)
 	echo "free $free, taken $taken"
 	[ "$free" -gt $((200 << 20)) ]
 	[ "$taken" -ge $((free * 95 / 100)) ]
+	[ $((resident - $(vm_ram_resident b))) -ge $((taken * 99 / 100)) ]
+	all_watched b
 	guest_run b 'memhog -m 150'
 	want=$(nvme_pattern 0 16777216 | md5sum)
 	got=$(guest_run b 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
 		2>/dev/null | md5sum')
 	[ "${got%% *}" = "${want%% *}" ]
+	[ "$(vstat b watches.emulated)" = 0 ]
+	[ "$(vstat b fills.failsafes)" = 0 ]
 	vprobe reclaim b all
+	pool=$(meminfo HugePages_Free)
 	vprobe detach b
+	huge=$(($(meminfo ShmemHugePages) >> 10))
+	echo "$huge MiB of huge pages, $pool were free"
+	[ "$(vm_ram_resident b)" -ge "$resident" ]
 	guest_log_clean b
 	vm_stop b
 	[ "$(iommu_faults)" = 0 ]
@@ -56,16 +67,20 @@ goes_and_comes_back() {
 
 @test "guest RAM of transparent huge pages" {
 	goes_and_comes_back backing=thp
+	# It had been of huge pages, and was so again.
+	[ "$huge" -ge 256 ]
 }
 
 @test "guest RAM in hugetlbfs" {
 	goes_and_comes_back backing=hugetlb
+	[ "$pool" -ge $((taken >> 21)) ]
 }
 
 @test "a guest without devices" {
 	vprobe_vm c mem=512M smp=1
 	free=$(guest_free_high c)
 	taken=$(reclaim_quiet c)
+	[ "$free" -gt $((200 << 20)) ]
 	[ "$taken" -ge $((free * 95 / 100)) ]
 	guest_run c 'memhog -m 150'
 	vm_stop c

@@ -121,6 +121,19 @@ in_guest() {
 	unchanged
 }
 
+@test "a program that is no helper has no guest to look at, even if root runs it" {
+	bpftool prog load /vprobe/build/bpf/tests/stranger.bpf.o \
+		/sys/fs/bpf/stranger
+	head -c 8 /dev/zero > /run/context
+	run bpftool --json prog run pinned /sys/fs/bpf/stranger \
+		ctx_in /run/context
+	rm /sys/fs/bpf/stranger
+	echo "$output"
+	[ "$status" = 0 ]
+	[ "$(jq .retval <<<"$output")" = 0 ]
+	unchanged
+}
+
 @test "a guest that registers all the time is slowed down" {
 	run guest_run a 'n=0; while [ $n -lt 40 ]; do n=$((n + 1))
 		vsend /run/unbounded-loop.msg; done'

@@ -36,7 +36,8 @@ state() {
 		jq -c '[.[] | {id, name, pid, cid, state, ram_bytes}]'
 	vprobe --json stat a | jq -c '(if type == "array" then .[0] else . end) |
 		[.stray, .granule_bytes, .iommufds, .fill_timeout_ms,
-		 .memory.taken_blocks, .memory.passes, .helper]'
+		 .memory.taken_blocks, .memory.passes, .helper,
+		 .fills.blocks - .fills.vcpu - .fills.read]'
 }
 
 as_it_was() {
@@ -63,7 +64,7 @@ root_without() {
 	refused_with 1 'there is no process 2147483647' \
 		vprobe attach 2147483647
 	for bad in 0 -1 12x abc 99999999999 1.5 ''; do
-		refused_with 2 '' vprobe attach -- "$bad"
+		refused_with 2 'process id' vprobe attach -- "$bad"
 	done
 	as_it_was
 }
@@ -149,7 +150,7 @@ root_without() {
 			root_without sys_admin vprobe $command
 	done
 	refused_with 1 'no permission' nobody vprobed
-	refused_with 1 . nobody vprobed --oneshot-file /dev/null
+	refused_with 1 'no permission' nobody vprobed --oneshot-file /dev/null
 	as_it_was
 }
 

@@ -61,8 +61,7 @@ teardown_file() {
 @test "fio verifies what it wrote to the NVMe" {
 	guest_run a 'fio --name=v --filename=/dev/nvme0n1 --rw=randwrite \
 		--bs=64k --size=8m --direct=1 --ioengine=libaio --iodepth=4 \
-		--verify=crc32c --minimal > /run/fio.log || cat /run/fio.log'
-	[ -z "$(guest_run a 'grep -i verify:.bad /run/fio.log')" ]
+		--verify=crc32c'
 }
 
 @test "edu writes to a page of the guest, and no IOMMU fault was seen" {

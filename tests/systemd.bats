@@ -54,7 +54,8 @@ the_log() { journalctl --sync; journalctl -b --no-pager -o cat -u vprobed; }
 }
 
 @test "a VM is attached as its injector calls; taking and giving work" {
-	vm_boot a nvme=1
+	vm_start a nvme=1
+	vm_wait a
 	wait_until 60 vprobe_ready a
 	taken=$(reclaim_quiet a)
 	[ "$taken" -ge $((500 << 20)) ]

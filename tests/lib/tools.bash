@@ -44,7 +44,12 @@ longest_free() {
 		END { print first, most }'
 }
 is_hole() { holes "$1" | grep "^$2 "; }
-no_hole() { if is_hole "$@"; then return 1; fi; }
+no_hole() {
+	local list
+
+	list=$(holes "$1") || return
+	! grep "^$2 " <<<"$list"
+}
 
 # The end of the first 3 GiB: nobody's lists start there.
 last_hole() { holes "$1" | tail -n "${2:-1}" | head -n 1; }

@@ -79,17 +79,17 @@ vm__devices() {
 }
 
 vm_start() {
-	local name=$1 dir=$VM_DIR/$1 arg key value backend image initrd dev i
+	local name=$1 dir=$VM_DIR/$1 arg key backend image initrd dev i
 	local mem=1G smp=1 kernel=6.12 nvme=no edu=no backing=memfd inject=yes
 	local tools=yes reboot=no append='' qemu='' cid=''
 	local -a args
 
 	shift
 	for arg; do
-		key=${arg%%=*} value=${arg#*=}
+		key=${arg%%=*}
 		case $key in
 		mem|smp|kernel|nvme|edu|backing|cid|inject|tools|reboot|append|qemu)
-			local "$key=$value" ;;
+			local "$key=${arg#*=}" ;;
 		*)
 			vm__die "vm_start knows no '$arg'"; return ;;
 		esac
@@ -116,20 +116,7 @@ vm_start() {
 		echo $((cid - 99)) > "$VM_DIR/cids"
 	fi
 
-	case $backing in
-	memfd|thp)
-		[ "$backing" = thp ] && value=advise || value=never
-		echo "$value" > /sys/kernel/mm/transparent_hugepage/shmem_enabled
-		backend="memory-backend-memfd,id=m0,share=on,size=$mem" ;;
-	hugetlb)
-		vm__hugepages "$mem" || return
-		backend="memory-backend-memfd,id=m0,share=on,size=$mem,hugetlb=on,hugetlbsize=2M" ;;
-	anon)
-		backend="memory-backend-ram,id=m0,size=$mem" ;;
-	*)
-		vm__die "no such backing: $backing"; return ;;
-	esac
-
+	backend=$(vm__backend "$backing" "$mem") || return
 	[ "$inject" = yes ] || append+=' vprobe.inject=no'
 	# shellcheck disable=SC2054 # the commas are for QEMU
 	args=(-name "$name" -machine q35,memory-backend=m0 -object "$backend"
@@ -161,14 +148,38 @@ vm_start() {
 		args+=(-device "vfio-pci,host=$dev,iommufd=iommufd0,id=dev$i")
 		i=$((i + 1))
 	done < <(cat "$dir/nvme" "$dir/edu")
-	# shellcheck disable=SC2206 # it is to be split
-	args+=($qemu)
-
 	echo "$cid" > "$dir/cid"
-	printf '%q ' "${args[@]}" > "$dir/command"
-	setsid qemu-system-x86_64 "${args[@]}" \
-		</dev/null >"$dir/qemu.log" 2>&1 3>&- &
+	# shellcheck disable=SC2086 # it is to be split
+	vm__launch "$dir" "${args[@]}" $qemu
+}
+
+# vm__launch FOLDER ARGUMENT...
+vm__launch() {
+	local dir=$1
+
+	shift
+	printf '%q ' "$@" > "$dir/command"
+	setsid qemu-system-x86_64 "$@" </dev/null >"$dir/qemu.log" 2>&1 3>&- &
 	echo $! > "$dir/pid"
+}
+
+# vm__backend BACKING SIZE: the object; the host is made to have what it needs
+vm__backend() {
+	local thp=never
+
+	case $1 in
+	memfd|thp)
+		[ "$1" = memfd ] || thp=advise
+		echo $thp > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+		echo "memory-backend-memfd,id=m0,share=on,size=$2" ;;
+	hugetlb)
+		vm__hugepages "$2" || return
+		echo "memory-backend-memfd,id=m0,share=on,size=$2,hugetlb=on,hugetlbsize=2M" ;;
+	anon)
+		echo "memory-backend-ram,id=m0,size=$2" ;;
+	*)
+		vm__die "no such backing: $1" ;;
+	esac
 }
 
 # vm__hugepages SIZE: so many bytes of free 2 MiB pages
@@ -259,7 +270,16 @@ guest__ask() {
 		fi
 	done
 	exec {rx}>&- {tx}>&-
+	[ $status -lt 124 ] || guest__complaint "$1" >&2
 	return "$status"
+}
+
+# If its own kernel said why. One that waits for a CPU on a slow machine does not.
+guest__complaint() {
+	! grep -aE "$COMPLAINT" "$VM_DIR/$1/console.log" |
+		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq' |
+		head -n 5 | grep . ||
+		echo "testbed: guest $1 complained"
 }
 
 guest_run() {
