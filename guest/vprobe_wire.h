@@ -5,7 +5,9 @@
  * A stream of messages, each a struct vprobe_msg and @len bytes. All numbers
  * are little-endian. A connection carries one or more requests; each is
  * answered by one VPROBE_MSG_REPLY. The host closes the connection on the
- * first malformed message, after a reply that says why.
+ * first malformed message, after a reply that says why. It also closes one on which a
+ * message takes longer than 15 s, or that is idle for 60 s, has four of a guest at a
+ * time, and takes 16 requests of a guest at once, then one every 5 s (talker.c).
  */
 #ifndef VPROBE_WIRE_H
 #define VPROBE_WIRE_H
@@ -63,7 +65,13 @@ struct vprobe_notice {
 };
 
 struct vprobe_reply {
-	__le32 status;		/* 0, or a positive errno */
+	/*
+	 * 0, or a positive errno. Worth another try in a while: EBUSY (too many
+	 * requests or connections), EAGAIN (the VMM or the host is busy), ESTALE
+	 * (the VM was reset since), ENOMEM, ENOSPC; as soon as the operator has done
+	 * something: ENOENT (no VM is attached), EEXIST (it is not clear which).
+	 */
+	__le32 status;
 	__le32 text_len;	/* bytes of UTF-8 that follow, no NUL */
 };
 

@@ -32,7 +32,8 @@
  * int vprobe_report(__u64 gpa, __u32 order, __u64 watch_gpa);
  *	Block of 2^order 4 KiB pages at gpa is free, and any use of it starts
  *	with a write to the 4 KiB page that holds watch_gpa. 0; -EINVAL if
- *	misaligned, out of order or not within the range asked for; -ENOSPC if
+ *	misaligned, out of order, not within the range asked for, or of an
+ *	order above 13 (32 MiB), which counts as a bad report; -ENOSPC if
  *	the run's results are full (return then, with ctx->next = gpa).
  */
 enum vprobe_call {

@@ -204,25 +204,13 @@ static void check_insns(void)
 	}
 }
 
-static void read_object(void)
+/* The entry and the symbols. Returns the symbols, whose names are in section @strndx. */
+static Elf_Data *read_entry(Elf *elf, size_t shstrndx, struct section *entry,
+			    size_t *strndx)
 {
-	struct section entry = { 0 }, text = { 0 };
-	size_t shstrndx, strndx = 0;
 	Elf_Data *syms = NULL;
 	Elf_Scn *scn = NULL;
-	GElf_Ehdr eh;
 	GElf_Shdr sh;
-	Elf *elf;
-	int fd;
-
-	fd = open(object, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		die("cannot open it: %s", strerror(errno));
-	elf = elf_begin(fd, ELF_C_READ, NULL);
-	if (!elf || !gelf_getehdr(elf, &eh) || eh.e_machine != EM_BPF ||
-	    eh.e_ident[EI_DATA] != ELFDATA2LSB ||
-	    elf_getshdrstrndx(elf, &shstrndx))
-		die("it is not a little-endian BPF object");
 
 	while ((scn = elf_nextscn(elf, scn))) {
 		const char *name;
@@ -235,25 +223,33 @@ static void read_object(void)
 			die("a section has no name");
 		refuse_data(name, &sh);
 		if (!strcmp(name, ENTRY_SECTION)) {
-			add_section(&entry, scn, &sh);
+			add_section(entry, scn, &sh);
 		} else if (sh.sh_type == SHT_SYMTAB) {
 			syms = elf_getdata(scn, NULL);
-			strndx = sh.sh_link;
+			*strndx = sh.sh_link;
 		}
 	}
-	if (!entry.cnt)
+	if (!entry->cnt)
 		die("it has no section \"" ENTRY_SECTION "\"");
 	if (!syms)
 		die("it has no symbol table");
+	return syms;
+}
 
-	/* Behind the entry, which has to come first. */
+/* The subprograms, behind the entry, which has to come first; and all relocations. */
+static void read_rest(Elf *elf, size_t shstrndx, struct section *entry,
+		      struct section *text)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+
 	while ((scn = elf_nextscn(elf, scn))) {
 		const char *name;
 
 		gelf_getshdr(scn, &sh);
 		name = elf_strptr(elf, shstrndx, sh.sh_name);
 		if (!strcmp(name, ".text") && sh.sh_size)
-			add_section(&text, scn, &sh);
+			add_section(text, scn, &sh);
 	}
 	while ((scn = elf_nextscn(elf, scn))) {
 		struct section *s = NULL;
@@ -261,15 +257,37 @@ static void read_object(void)
 		gelf_getshdr(scn, &sh);
 		if (sh.sh_type != SHT_REL)
 			continue;
-		if (sh.sh_info == entry.index)
-			s = &entry;
-		else if (text.index && sh.sh_info == text.index)
-			s = &text;
+		if (sh.sh_info == entry->index)
+			s = entry;
+		else if (text->index && sh.sh_info == text->index)
+			s = text;
 		if (!s)
 			continue;
 		s->rel = elf_getdata(scn, NULL);
 		s->nr_rel = sh.sh_size / sh.sh_entsize;
 	}
+}
+
+static void read_object(void)
+{
+	struct section entry = { 0 }, text = { 0 };
+	size_t shstrndx, strndx = 0;
+	Elf_Data *syms;
+	GElf_Ehdr eh;
+	Elf *elf;
+	int fd;
+
+	fd = open(object, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("cannot open it: %s", strerror(errno));
+	elf = elf_begin(fd, ELF_C_READ, NULL);
+	if (!elf || !gelf_getehdr(elf, &eh) || eh.e_machine != EM_BPF ||
+	    eh.e_ident[EI_DATA] != ELFDATA2LSB ||
+	    elf_getshdrstrndx(elf, &shstrndx))
+		die("it is not a little-endian BPF object");
+
+	syms = read_entry(elf, shstrndx, &entry, &strndx);
+	read_rest(elf, shstrndx, &entry, &text);
 	relocate(&entry, &text, elf, syms, strndx);
 	relocate(&text, &text, elf, syms, strndx);
 	elf_end(elf);

@@ -86,8 +86,8 @@ int vprobe_dev_stat(int dev, uint64_t id, struct vprobe_stat *stat,
  * @why: a sentence of less than VPROBE_WHY_LEN bytes; NULL ends the quarantine
  * @err: why not
  *
- * Return: 0; a negative errno. With -ENOMEM and -EBUSY the quarantine is on, but
- * not everything was given back.
+ * Return: 0; a negative errno. With -ENOMEM, -EFAULT and -EBUSY the quarantine is
+ * on, but not everything was given back.
  */
 int vprobe_dev_quarantine(int dev, uint64_t id, const char *why,
 			  struct vprobe_error *err);
@@ -233,7 +233,8 @@ struct vprobe_vmm {
  * The VMM is not stopped, traced or changed. Needs the right to ptrace it.
  *
  * Return: 0; -ESRCH if there is no such process, -ENOTTY if it has no VM,
- * -EMFILE if it has more than one, -EBUSY if it has a legacy VFIO container,
+ * -EMFILE if it has more than one, -E2BIG if it has more than
+ * VPROBE_MAX_IOMMUFDS iommufds, -EBUSY if it has a legacy VFIO container,
  * -EACCES or -EPERM without the right to look.
  */
 int vprobe_vmm_open(pid_t pid, struct vprobe_vmm *vmm,

@@ -176,7 +176,7 @@ json 'detach all' 0 'd["detached"] == [1, 2]' vprobe detach all --json
 FAKE_VPROBE=stuck json 'detach all, and one does not' 1 \
 	'd["detached"] == [1] and "cannot detach VM 2" in d["error"] and
 	d["reason"] == "busy" and d["errno"] == 16' vprobe detach all --json
-FAKE_VPROBE=stuck is 'the same as text' 1 'cannot detach VM 2: another pass' \
+FAKE_VPROBE=stuck is 'the same as text' 1 'cannot detach VM 2: all memory is being given back' \
 	vprobe detach all
 is 'detach of nothing' 1 'no attached VM' vprobe detach 9
 

@@ -117,6 +117,13 @@ static void show_helper(const struct vprobe_stat *st)
 	out_end();
 }
 
+static bool refuses_blocks(unsigned int reason)
+{
+	return reason == VPROBE_REASON_NO_MEMORY || reason == VPROBE_REASON_BUSY ||
+	       (reason >= VPROBE_REASON_PINNED &&
+		reason <= VPROBE_REASON_STRADDLE);
+}
+
 /* JSON has all that the module knows, text those that there were. */
 static void show_refused(const struct vprobe_stat *st)
 {
@@ -129,11 +136,11 @@ static void show_refused(const struct vprobe_stat *st)
 	if (!out_json && !any)
 		return;
 	out_section("refused", "blocks refused");
-	for (i = VPROBE_REASON_PINNED; i < room; i++) {
+	for (i = 0; i < room; i++) {
 		const char *name = vprobe_reason_name(i);
 		char unknown[32];
 
-		if (!st->refused[i] && (!out_json || i >= VPROBE_REASON_NO_HELPER))
+		if (!st->refused[i] && !(out_json && refuses_blocks(i)))
 			continue;
 		if (i >= __VPROBE_REASON_MAX) {
 			snprintf(unknown, sizeof(unknown), "reason-%u", i);

@@ -40,7 +40,7 @@ void parse_args(const struct argp *argp, int argc, char **argv, void *input)
 		exit(EXIT_USAGE);
 }
 
-uint64_t arg_size(struct argp_state *state, const char *what, const char *arg)
+static uint64_t arg_size(struct argp_state *state, const char *what, const char *arg)
 {
 	uint64_t bytes = 0;
 	int ret = vprobe_parse_size(arg, &bytes);

@@ -53,7 +53,6 @@ int cmd_version(int argc, char **argv);
 void parse_args(const struct argp *argp, int argc, char **argv, void *input);
 
 /* A parser's helpers: they exit with EXIT_USAGE and a sentence. */
-uint64_t arg_size(struct argp_state *state, const char *what, const char *arg);
 uint32_t arg_u32(struct argp_state *state, const char *what, const char *arg);
 
 /**
