@@ -25,7 +25,7 @@ help:
 	@echo 'make check-debug     the same on a kernel with lockdep, KASAN, kmemleak'
 	@echo 'make check-selftests the kernel'"'"'s KVM and IOMMUFD selftests, patched'
 	@echo '                     and unpatched'
-	@echo 'make lint            shellcheck, checkpatch, codespell'
+	@echo 'make lint            shellcheck, checkpatch, codespell, mandoc'
 	@echo 'make shell           a shell on the testbed'"'"'s host (F=debug: debug kernel)'
 	@echo 'make all             build only'
 	@echo 'make install         copy what a host needs to DESTDIR (default: /)'

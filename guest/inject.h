@@ -15,7 +15,7 @@ enum exit_code {
 	EXIT_OK			= 0,
 	EXIT_REFUSED		= 1,	/* the host said no */
 	EXIT_USAGE		= 2,
-	EXIT_PERMISSION		= 3,	/* not root, or no CAP_SYS_RAWIO */
+	EXIT_PERMISSION		= 3,	/* not root, or one of its rights */
 	EXIT_UNSUPPORTED	= 4,	/* architecture or memory model */
 	EXIT_LOCKDOWN		= 5,
 	EXIT_NO_KCORE		= 6,	/* no /proc/kcore or no vmcoreinfo */

@@ -270,7 +270,7 @@ guest__ask() {
 		fi
 	done
 	exec {rx}>&- {tx}>&-
-	[ $status -lt 124 ] || guest__complaint "$1" >&2
+	[ "$status" -lt 124 ] || guest__complaint "$1" >&2
 	return "$status"
 }
 

@@ -253,6 +253,7 @@ completes() {
 }
 is 'completion' 0 '^1 2 db --json' completes
 
+# shellcheck disable=SC2317 # is() calls it
 full() { vprobe --json ls >/dev/full; }
 is 'output that gets lost' 1 'cannot write the output: No space' full
 
