@@ -169,7 +169,7 @@ vm__backend() {
 
 	case $1 in
 	memfd|thp)
-		[ "$1" = memfd ] || thp=advise
+		[ "$1" = memfd ] || thp=always
 		echo $thp > /sys/kernel/mm/transparent_hugepage/shmem_enabled
 		echo "memory-backend-memfd,id=m0,share=on,size=$2" ;;
 	hugetlb)
