@@ -9,15 +9,25 @@
 
 static struct options opt;
 static char why[1024];
+static const char nobody[] = "nobody";
+
+/* vprobed keeps its texts for as long as it runs. */
+static void forget(void)
+{
+	if (opt.user != nobody)
+		free((char *)(uintptr_t)opt.user);
+	free((char *)(uintptr_t)opt.metrics);
+	memset(&opt, 0, sizeof(opt));
+}
 
 static int read_bytes(const char *text, size_t len)
 {
 	FILE *f = fmemopen((void *)(uintptr_t)text, len, "r");
 	int ret;
 
-	memset(&opt, 0, sizeof(opt));
+	forget();
 	opt.port = 22096;
-	opt.user = "nobody";
+	opt.user = nobody;
 	why[0] = '\0';
 	ret = config_read(f, "conf", &opt, why, sizeof(why));
 	fclose(f);
@@ -144,5 +154,6 @@ int main(void)
 	test_mistakes();
 	test_files();
 	test_shipped();
+	forget();
 	return tap_end();
 }
