@@ -59,7 +59,7 @@ READ_LOOP='while [ ! -e /run/enough ]; do
 	[ "$(guest_run a 'cat /run/fio.status')" = 0 ]
 	[ ! -e /run/bad ]
 	echo "$(wc -l < /run/reclaims) passes"
-	[ $(($(wc -l < /run/reclaims) * $(patience 1))) -gt 100 ]
+	[ $(($(wc -l < /run/reclaims) * $(patience 1))) -gt 60 ]
 }
 
 @test "all that the guest read by DMA is what is on the disk" {
