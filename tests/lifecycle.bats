@@ -93,7 +93,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	has_holes a
 	failsafes=$(vstat a fills.failsafes)
 	vm_qmp a system_reset
-	wait_until 120 failsafe_more_than a "$failsafes"
+	wait_until 120 more_than "$failsafes" vstat a fills.failsafes
 	wait_until 120 no_trace a
 	vm_wait a
 	nvme_reads_well a
@@ -106,11 +106,11 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	connected=$(talker_connected)
 	kill -STOP "$(cat "$VPROBED_PID")"
 	GUEST_TIMEOUT=1 guest_run a '/vprobe-inject' 2>/dev/null || :
-	wait_until 60 talker_connected_more_than "$connected"
+	wait_until 60 more_than "$connected" talker_connected
 	sleep 2
 	failsafes=$(vstat a fills.failsafes)
 	vm_qmp a system_reset
-	wait_until 60 failsafe_more_than a "$failsafes"
+	wait_until 60 more_than "$failsafes" vstat a fills.failsafes
 	kill -CONT "$(cat "$VPROBED_PID")"
 	wait_until 60 grep 'registration:.*was reset, or its kernel replaced' \
 		/out/vprobed.log
@@ -119,8 +119,6 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	vprobe reclaim a all
 	has_holes a
 }
-
-talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 
 @test "a goodbye gives all memory back, without the fail-safe" {
 	vprobe reclaim a all
@@ -154,7 +152,6 @@ talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 @test "kexec without a goodbye: no hole is left before the NVMe works" {
 	vprobe reclaim a all
 	has_holes a
-	failsafes=$(vstat a fills.failsafes)
 	guest_run a 'touch /run/old-kernel'
 	GUEST_TIMEOUT=20 guest_run a "$KEXEC" 2>/dev/null || :
 	wait_until 180 new_kernel a
@@ -163,7 +160,6 @@ talker_connected_more_than() { [ "$(talker_connected)" -gt "$1" ]; }
 	# What the old kernel left was filled as the new one touched it, or
 	# when it registered.
 	no_trace a
-	echo "$(($(vstat a fills.failsafes) - failsafes)) fail-safes"
 	vprobe reclaim a all
 	has_holes a
 }
@@ -172,15 +168,13 @@ new_kernel() {
 	GUEST_TIMEOUT=10 guest_run "$1" '[ ! -e /run/old-kernel ]' 2>/dev/null
 }
 
-failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
-
 @test "a guest that crashes reboots with holes outstanding" {
 	has_holes a
 	failsafes=$(vstat a fills.failsafes)
 	GUEST_TIMEOUT=2 guest_run a \
 		'echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger' \
 		2>/dev/null || :
-	wait_until 180 failsafe_more_than a "$failsafes"
+	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
 	vm_wait a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
@@ -193,20 +187,18 @@ failsafe_more_than() { [ "$(vstat "$1" fills.failsafes)" -gt "$2" ]; }
 	writes=$(vstat a fills.failsafe_writes)
 	GUEST_TIMEOUT=2 guest_run a 'echo triple >/sys/kernel/reboot/type
 		echo b >/proc/sysrq-trigger' 2>/dev/null || :
-	wait_until 180 failsafe_more_than a "$failsafes"
+	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
 	vm_wait a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
 	[ "$(vstat a fills.failsafe_writes)" = "$writes" ]
 }
 
-more_filled_than() { [ "$(vstat "$1" fills.vcpu)" -gt "$2" ]; }
-
 @test "detach while the guest works" {
 	vprobe reclaim a all
 	filled=$(vstat a fills.vcpu)
 	guest_run a 'memhog -m 200 -t 2 -s 5' 3>&- & hog=$!
-	wait_until 60 more_filled_than a "$filled"
+	wait_until 60 more_than "$filled" vstat a fills.vcpu
 	vprobe detach a
 	nobody_attached
 	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]

@@ -27,22 +27,13 @@ teardown() {
 # What the memfd of k has, in MiB, without delay.
 resident() { echo $(($(stat -L -c %b "$ram") >> 11)); }
 
-find_ram() {
-	for ram in "/proc/$(vm_pid k)"/fd/*; do
-		case $(readlink "$ram") in
-		/memfd:memory-backend-memfd*) return 0 ;;
-		esac
-	done
-	return 1
-}
-
 # killed_when reclaim|fill MIB: VM k, when so much has gone, or come back. Prints how
 # much it was in the end.
 killed_when() {
-	local before now pid
+	local before now pid ram
 
 	vprobe_vm k nvme=1 mem=512M smp=1
-	find_ram
+	ram=$(vm_ram k)
 	[ "$1" = reclaim ] || vprobe reclaim k all
 	before=$(resident)
 	if [ "$1" = reclaim ]; then

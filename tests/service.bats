@@ -117,7 +117,6 @@ with_config() {
 }
 
 times_listening() { grep -c 'is confined and listens' /out/vprobed.log; }
-listened_more_than() { [ "$(times_listening)" -gt "$1" ]; }
 
 @test "vprobed is killed and started again: VMs stay as they were" {
 	vprobe reclaim a all
@@ -126,7 +125,7 @@ listened_more_than() { [ "$(times_listening)" -gt "$1" ]; }
 	listened=$(times_listening)
 	vprobed_kill
 	start
-	wait_until 60 listened_more_than "$listened"
+	wait_until 60 more_than "$listened" times_listening
 	[ "$(vprobe --json stat a |
 		jq -c '[.id, .state, .memory.passes]')" = "$before" ]
 	# The guest may have used a few.

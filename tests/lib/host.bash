@@ -3,6 +3,7 @@
 #
 # What tests look at on the testbed's host, apart from the vprobe command.
 #
+#	vm_ram NAME		paths of the memfds behind guest RAM
 #	vm_ram_resident NAME	bytes of guest RAM that the host backs
 #	mem_available		bytes
 #	pinned_pages		pages that somebody has pinned for DMA
@@ -10,9 +11,11 @@
 #	host_log_clean		fails, and shows why, if the kernel complained
 #	guest_log_clean NAME	likewise; works on a guest that is gone, too
 #	guest_free_high NAME	bytes that its buddyinfo lists from order 9 on
+#	complaints FILE		those in a log that a slow machine is no reason for
 #	nvme_pattern N [BYTES [OFFSET]]	what NVMe N holds when L1 boots
 #	kmemleak_clean		debug kernel: no leak; elsewhere it succeeds
 #	wait_until SECONDS COMMAND...	poll it until it succeeds
+#	more_than N COMMAND...	whether it prints a larger number
 #	patience SECONDS	more of them on the debug kernel, which is slow
 
 # A complaint of a kernel, in its log.
@@ -22,14 +25,26 @@ COMPLAINT+='|blocked for more than|soft lockup|hard LOCKUP|rcu.*stall'
 COMPLAINT+='|general protection|Kernel panic|refcount_t: |corruption'
 COMPLAINT+='|suspected memory leaks|I/O error|nvme.*timeout|Buffer I/O'
 
-vm_ram_resident() {
-	local fd blocks=0 n
+complaints() {
+	grep -aE "$COMPLAINT" "$1" |
+		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq'
+}
+
+vm_ram() {
+	local fd
 
 	for fd in "/proc/$(vm_pid "$1")"/fd/*; do
 		case $(readlink "$fd") in
-		/memfd:memory-backend-memfd*)
-			n=$(stat -L -c %b "$fd") && blocks=$((blocks + n)) ;;
+		/memfd:memory-backend-memfd*) echo "$fd" ;;
 		esac
+	done
+}
+
+vm_ram_resident() {
+	local fd blocks=0 n
+
+	for fd in $(vm_ram "$1"); do
+		n=$(stat -L -c %b "$fd") && blocks=$((blocks + n))
 	done
 	echo $((blocks * 512))
 }
@@ -104,6 +119,13 @@ patience() {
 	*-vprobe-debug) echo $(($1 * 6)) ;;
 	*) echo "$1" ;;
 	esac
+}
+
+more_than() {
+	local n=$1
+
+	shift
+	[ "$("$@")" -gt "$n" ]
 }
 
 wait_until() {

@@ -274,11 +274,9 @@ guest__ask() {
 	return "$status"
 }
 
-# If its own kernel said why. One that waits for a CPU on a slow machine does not.
+# If its own kernel said why.
 guest__complaint() {
-	! grep -aE "$COMPLAINT" "$VM_DIR/$1/console.log" |
-		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq' |
-		head -n 5 | grep . ||
+	! complaints "$VM_DIR/$1/console.log" | head -n 5 | grep . ||
 		echo "testbed: guest $1 complained"
 }
 
