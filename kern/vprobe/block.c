@@ -312,7 +312,8 @@ static void blk_disarm(struct vprobe_vm *vm, struct vprobe_blk *blk)
  * @vm: the VM
  * @blk: a block that the caller owns, and that is whole
  *
- * Takes the watch off, then forgets the block, in that order.
+ * Takes the watch off, then forgets the block, in that order. If the VM was stopped
+ * for this block and for no other, it is not any more.
  *
  * Context: process; takes KVM's mmu_lock.
  */
@@ -325,6 +326,9 @@ void vprobe_blk_release(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	spin_lock(&vm->lock);
 	blk_set_state(vm, blk, VPROBE_GONE);
 	vm->nr_blocks--;
+	/* Who stopped the VM for it did so before. */
+	if (blk->stopped && !--vm->nr_stopped)
+		WRITE_ONCE(vm->stop_errno, 0);
 	spin_unlock(&vm->lock);
 	wake_up_all(&vm->wq);
 	vprobe_blk_put(blk);

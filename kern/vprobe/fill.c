@@ -237,15 +237,6 @@ static void fill_waited(struct vprobe_vm *vm, const struct vprobe_blk *blk,
 	spin_unlock(&vm->lock);
 }
 
-/* A block is whole: let go of it. Who stopped the VM for it did so before that. */
-void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk)
-{
-	vprobe_blk_release(vm, blk);
-	spin_lock(&vm->lock);
-	WRITE_ONCE(vm->stop_errno, 0);
-	spin_unlock(&vm->lock);
-}
-
 /**
  * vprobe_fill_blk() - give a block back
  * @vm: the VM
@@ -292,7 +283,7 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		vprobe_count(vm, VPROBE_C_FILLS_UNDO);
 	ns = ktime_get_ns() - start;
 	vprobe_count_fill(vm, ns);
-	vprobe_fill_over(vm, blk);
+	vprobe_blk_release(vm, blk);
 	/* The caller's reference keeps what it looks at. */
 	if (vcpu)
 		vprobe_policy_filled(vm, blk, ns);
@@ -339,8 +330,11 @@ bool vprobe_fill_gave_up(struct vprobe_vm *vm, struct vprobe_blk *blk, int r)
 	spin_lock(&vm->lock);
 	/* Somebody else may have filled it since. */
 	gone = blk->state == VPROBE_GONE;
-	if (!gone)
+	if (!gone) {
 		first = stop_vm(vm, r);
+		vm->nr_stopped += !blk->stopped;
+		blk->stopped = true;
+	}
 	spin_unlock(&vm->lock);
 	if (gone)
 		return false;
@@ -526,7 +520,7 @@ bool vprobe_note_reset(struct vprobe_vm *vm)
 	bool any;
 
 	spin_lock(&vm->lock);
-	WRITE_ONCE(vm->reset_ns, ktime_get_boottime_ns());
+	vprobe_note_lost(vm);
 	any = vm->helper || vm->nr_blocks;
 	spin_unlock(&vm->lock);
 	return any;
@@ -547,7 +541,7 @@ bool vprobe_failsafe_start(struct vprobe_vm *vm)
 	bool first;
 
 	spin_lock(&vm->lock);
-	WRITE_ONCE(vm->reset_ns, ktime_get_boottime_ns());
+	vprobe_note_lost(vm);
 	first = !vm->failsafe;
 	if (first) {
 		vm->failsafe = true;

@@ -12,6 +12,7 @@
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/filter.h>
+#include <linux/hash.h>
 #include <linux/hashtable.h>
 #include <linux/ktime.h>
 #include <linux/pagemap.h>
@@ -321,6 +322,33 @@ static struct vprobe_helper *helper_load(struct vprobe_set_helper *arg)
 	return helper;
 }
 
+/*
+ * When VMs lost their helper, for those that are detached and attached again while
+ * their VMM lives. Two that share a slot are none the worse: at most a guest that was
+ * attached again has to register again.
+ */
+#define LOST_BITS	8
+static u64 lost_ns[1 << LOST_BITS];
+
+static u64 *lost_slot(struct vprobe_vm *vm)
+{
+	return &lost_ns[hash_ptr(vm->kvm, LOST_BITS)];
+}
+
+/* Of an earlier attachment; 0: never. Context: any. */
+u64 vprobe_lost_before(struct vprobe_vm *vm)
+{
+	return READ_ONCE(*lost_slot(vm));
+}
+
+/* What the guest has registered until now is void. Context: vm->lock. */
+void vprobe_note_lost(struct vprobe_vm *vm)
+{
+	lockdep_assert_held(&vm->lock);
+	WRITE_ONCE(vm->lost_ns, ktime_get_boottime_ns());
+	WRITE_ONCE(*lost_slot(vm), vm->lost_ns);
+}
+
 /* Context: pass_lock. */
 void vprobe_drop_helper(struct vprobe_vm *vm)
 {
@@ -381,13 +409,18 @@ int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg)
 	}
 	/* Either a reset sees the new helper, or this sees the reset. */
 	spin_lock(&vm->lock);
-	if (helper && arg->as_of_ns && arg->as_of_ns <= vm->reset_ns)
+	if (helper && vm->closed)
+		r = -ESRCH;
+	else if (helper && arg->as_of_ns && arg->as_of_ns <= vm->lost_ns)
 		r = -ESTALE;
 	else
 		swap(vm->helper, helper);
+	if (!r && !vm->helper)
+		vprobe_note_lost(vm);
 	spin_unlock(&vm->lock);
 	if (r)
-		arg->reason = VPROBE_REASON_RESET;
+		arg->reason = r == -ESRCH ? VPROBE_REASON_DYING :
+					    VPROBE_REASON_RESET;
 out_unlock:
 	mutex_unlock(&vm->pass_lock);
 out_free:
@@ -401,6 +434,8 @@ static void set_quarantine(struct vprobe_vm *vm, const char *why)
 
 	spin_lock(&vm->lock);
 	strscpy_pad(vm->quarantine_why, why, sizeof(vm->quarantine_why));
+	if (why[0])
+		vprobe_note_lost(vm);
 	spin_unlock(&vm->lock);
 }
 

@@ -64,11 +64,7 @@ static void give_up(struct vprobe_vm *vm, struct vprobe_blk *blk,
 	/* The pass owns it, so nobody else can move it. */
 	vprobe_blk_move(vm, blk, blk->state, VPROBE_FILLING);
 	if (!blk->punched) {
-		/* Somebody may have been stopped while he waited for it. */
-		if (READ_ONCE(blk->fired))
-			vprobe_fill_over(vm, blk);
-		else
-			vprobe_blk_release(vm, blk);
+		vprobe_blk_release(vm, blk);
 		return;
 	}
 	/* If that fails it is a hole, with its memory still there. */

@@ -9,10 +9,12 @@
  * files are closed; the rest is done by a work, as a notifier cannot unregister
  * itself.
  */
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -242,6 +244,7 @@ static int vm_register_track(struct vprobe_vm *vm)
 		return -ENOMEM;
 	vm->track.track_fault = vprobe_track_fault;
 	vm->track.track_reset = vprobe_track_reset;
+	vm->track.track_close = vprobe_track_close;
 	vm->track.track_write = vprobe_track_write;
 	vm->track.track_remove_region = vprobe_track_remove_region;
 	INIT_WORK_ONSTACK(&rw.work, register_track);
@@ -249,6 +252,14 @@ static int vm_register_track(struct vprobe_vm *vm)
 	flush_work(&rw.work);
 	destroy_work_on_stack(&rw.work);
 	return rw.r;
+}
+
+/* Have the VM detached, as soon as that can be. */
+void vprobe_queue_release(struct vprobe_vm *vm)
+{
+	refcount_inc(&vm->ref);
+	if (!queue_work(vprobe_wq, &vm->release_work))
+		refcount_dec(&vm->ref);
 }
 
 static void vm_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
@@ -259,9 +270,7 @@ static void vm_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	if (READ_ONCE(vm->detached))
 		return;
 	WRITE_ONCE(vm->dying, true);
-	refcount_inc(&vm->ref);
-	if (!queue_work(vprobe_wq, &vm->release_work))
-		refcount_dec(&vm->ref);
+	vprobe_queue_release(vm);
 }
 
 static const struct mmu_notifier_ops vm_mn_ops = {
@@ -365,11 +374,16 @@ static void vm_release(struct work_struct *work)
 	int r;
 
 	r = vm_detach(vm, &reason);
-	/* Another process has the VMM's iommufd, and maps memory of its own. */
-	if (r == -EBUSY && queue_work(vprobe_wq, work))
-		return;
+	/*
+	 * Another process has the VMM's iommufd, and maps memory of its own. If the
+	 * VMM lives on it may be the one that does, and there may be no memory.
+	 */
+	if (r && r != -ENOENT) {
+		msleep(VPROBE_SLICE_MS);
+		if (queue_work(vprobe_wq, work))
+			return;
+	}
 	/* Otherwise somebody else has detached it meanwhile. */
-	WARN_ON(r && r != -ENOENT);
 	vprobe_vm_put(vm);
 }
 
@@ -392,6 +406,7 @@ static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	fdput(f);
 	if (r)
 		return r;
+	vm->lost_ns = vprobe_lost_before(vm);
 	mmgrab(vm->kvm->mm);
 	vm->mm = vm->kvm->mm;
 	if (vm->kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
@@ -466,6 +481,17 @@ static int vm_check_ram(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	return 0;
 }
 
+/* Whoever reads it may be in another PID namespace than who attached. */
+static u32 host_pid(pid_t pid)
+{
+	u32 nr;
+
+	rcu_read_lock();
+	nr = pid_nr(find_vpid(pid));
+	rcu_read_unlock();
+	return nr;
+}
+
 static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 {
 	struct vprobe_vm *vm;
@@ -488,7 +514,7 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 	INIT_DELAYED_WORK(&vm->failsafe_work, vprobe_failsafe_work);
 	INIT_DELAYED_WORK(&vm->policy_work, vprobe_policy_work);
 	vm->mn.ops = &vm_mn_ops;
-	vm->pid = arg->pid;
+	vm->pid = host_pid(arg->pid);
 	vm->cid = arg->cid;
 	vm->flags = arg->flags;
 	vm->granule_shift = arg->granule_shift ?: 21;

@@ -127,6 +127,7 @@ struct vprobe_blk {
 	unsigned long wait_last;
 	bool wait_counted;
 	bool fire_counted;
+	bool stopped;		/* vm->lock; the VM was stopped for it */
 	struct iommufd_hole holes[];	/* vm->nr_iommufds */
 };
 
@@ -202,8 +203,10 @@ struct vprobe_vm {
 	unsigned long policy_due;	/* lock; jiffies, if it is pending */
 	u64 policy_id;			/* asked last; 0: the built-in one */
 	bool dying;			/* the VMM's mm is gone */
+	bool closed;			/* lock; the VMM has closed the VM */
 	int stop_errno;			/* lock; read without it; a fill hit its limit */
-	u64 reset_ns;			/* lock; boot time of the last reset */
+	unsigned int nr_stopped;	/* lock; blocks whose fill did */
+	u64 lost_ns;			/* lock; boot time when it lost its helper */
 	struct work_struct squeeze_work;
 	bool squeezing;			/* with release and acquire: it runs */
 	/* Squeeze.c's, or while it runs, the work's. */
@@ -265,6 +268,7 @@ unsigned int vprobe_nr_vms(void);
 u64 vprobe_generation(void);
 int vprobe_lock_pass(struct vprobe_vm *vm);
 int vprobe_lock_attached(struct vprobe_vm *vm, u32 *reason);
+void vprobe_queue_release(struct vprobe_vm *vm);
 void vprobe_queue_work(struct vprobe_vm *vm, struct delayed_work *work,
 		       unsigned long delay);
 extern wait_queue_head_t vprobe_generation_wq;
@@ -294,6 +298,8 @@ int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 		       struct kvm_page_track_notifier_node *node);
 int vprobe_track_reset(struct kvm_vcpu *vcpu,
 		       struct kvm_page_track_notifier_node *node);
+void vprobe_track_close(struct kvm *kvm,
+			struct kvm_page_track_notifier_node *node);
 void vprobe_track_write(gpa_t gpa, const u8 *new, int bytes,
 			struct kvm_page_track_notifier_node *node);
 void vprobe_track_remove_region(gfn_t gfn, unsigned long npages,
@@ -313,7 +319,6 @@ int vprobe_fill_blk(struct vprobe_vm *vm, struct vprobe_blk *blk,
 		    enum vprobe_fill_why why);
 int vprobe_fill_some(struct vprobe_vm *vm, u64 target, gfn_t gfn, gfn_t last,
 		     enum vprobe_fill_why why, u64 *filled);
-void vprobe_fill_over(struct vprobe_vm *vm, struct vprobe_blk *blk);
 bool vprobe_fill_stands_still(struct vprobe_vm *vm, struct vprobe_blk *blk,
 			      unsigned long began);
 bool vprobe_fill_has_clock(enum vprobe_fill_why why, int r);
@@ -369,6 +374,8 @@ u64 vprobe_freed_pages(bool hugetlb);
 int vprobe_set_helper(struct vprobe_vm *vm, struct vprobe_set_helper *arg);
 void vprobe_helper_free(struct vprobe_helper *helper);
 void vprobe_drop_helper(struct vprobe_vm *vm);
+u64 vprobe_lost_before(struct vprobe_vm *vm);
+void vprobe_note_lost(struct vprobe_vm *vm);
 int vprobe_quarantine(struct vprobe_vm *vm, struct vprobe_quarantine *arg);
 int vprobe_ask(struct vprobe_vm *vm, gfn_t gfn, gfn_t end, gfn_t *next,
 	       struct vprobe_report *reports, unsigned int *nr);

@@ -203,6 +203,22 @@ int vprobe_track_fault(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned int flags,
 	return handle_fault(vm, gfn, flags);
 }
 
+/* The guest's kernel is gone: fill all. Errors as vprobe_track_reset(). */
+static int fill_now(struct vprobe_vm *vm)
+{
+	if (!vprobe_note_reset(vm))
+		return 0;
+	vprobe_failsafe_start(vm);
+	while (!vprobe_failsafe_step(vm)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (vprobe_failsafe_stuck(vm))
+			return -ENOMEM;
+		cond_resched();
+	}
+	return 0;
+}
+
 /**
  * vprobe_track_reset() - user space resets the VM
  * @vcpu: the boot vCPU
@@ -219,17 +235,33 @@ int vprobe_track_reset(struct kvm_vcpu *vcpu,
 {
 	struct vprobe_vm *vm = container_of(node, struct vprobe_vm, track);
 
-	if (!vprobe_note_reset(vm))
-		return 0;
-	vprobe_failsafe_start(vm);
-	while (!vprobe_failsafe_step(vm)) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (vprobe_failsafe_stuck(vm))
-			return -ENOMEM;
-		cond_resched();
-	}
-	return 0;
+	return fill_now(vm);
+}
+
+/**
+ * vprobe_track_close() - user space has closed the VM
+ * @kvm: the VM
+ * @node: ours
+ *
+ * Its process may go on with another VM in the same memory, of which nothing tells:
+ * fills every hole before that, then detaches. (A process that ends has given up its
+ * memory before its files, see vm_mm_release().)
+ *
+ * Context: close(), with track_srcu.
+ */
+void vprobe_track_close(struct kvm *kvm,
+			struct kvm_page_track_notifier_node *node)
+{
+	struct vprobe_vm *vm = container_of(node, struct vprobe_vm, track);
+
+	if (READ_ONCE(vm->dying))
+		return;
+	/* No helper from here on, see vprobe_set_helper(). */
+	spin_lock(&vm->lock);
+	vm->closed = true;
+	spin_unlock(&vm->lock);
+	fill_now(vm);
+	vprobe_queue_release(vm);
 }
 
 /**

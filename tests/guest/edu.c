@@ -21,15 +21,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "edu.h"
+
 #define PCI		"/sys/bus/pci/devices"
-#define BUFFER		0x40000UL	/* the device's own memory */
-#define BUFFER_LEN	4096UL
-#define REG_DMA_SRC	0x80
-#define REG_DMA_DST	0x88
-#define REG_DMA_CNT	0x90
-#define REG_DMA_CMD	0x98
-#define DMA_START	1UL
-#define DMA_FROM_DEVICE	2UL
 #define PCI_COMMAND	4
 #define PCI_MASTER_MEM	6
 
@@ -93,23 +87,6 @@ static void open_device(int index)
 	close(fd);
 }
 
-static void dma(uint64_t src, uint64_t dst, uint64_t len, uint64_t flags)
-{
-	bar[REG_DMA_SRC / 8] = src;
-	bar[REG_DMA_DST / 8] = dst;
-	bar[REG_DMA_CNT / 8] = len;
-	bar[REG_DMA_CMD / 8] = DMA_START | flags;
-	while (bar[REG_DMA_CMD / 8] & DMA_START)
-		usleep(1000);
-}
-
-static void hex(const uint8_t *p, size_t len)
-{
-	while (len--)
-		printf("%02x", *p++);
-	printf("\n");
-}
-
 /* The guest-physical address of a page of this process. */
 static uint64_t physical(const void *p)
 {
@@ -133,10 +110,6 @@ static uint8_t *own_page(void)
 	return page;
 }
 
-/*
- * The device's memory cannot be reached by the CPU: it goes in and out
- * through a page of ours.
- */
 int main(int argc, char **argv)
 {
 	uint64_t addr, len;
@@ -166,23 +139,17 @@ int main(int argc, char **argv)
 	}
 	addr = strtoull(argv[1], NULL, 0);
 	len = strtoull(argv[argc - 1], NULL, 0);
-	if (!len || len > BUFFER_LEN) {
+	if (!len || len > EDU_BUFFER_LEN) {
 		fprintf(stderr, "edu: the length must be 1 to 4096\n");
 		return 2;
 	}
 	open_device(index);
 	if (argc == 3) {
-		/* Poisoned first: a read that goes nowhere shows. */
-		memset(page, 0xa5, len);
-		dma(physical(page), BUFFER, len, 0);
-		dma(addr, BUFFER, len, 0);
-		memset(page, 0, len);
-		dma(BUFFER, physical(page), len, DMA_FROM_DEVICE);
+		edu_read(bar, page, physical(page), addr, len);
 		hex(page, len);
 	} else {
-		memset(page, strtoul(argv[2], NULL, 0), len);
-		dma(physical(page), BUFFER, len, 0);
-		dma(BUFFER, addr, len, DMA_FROM_DEVICE);
+		edu_write(bar, page, physical(page), addr,
+			  strtoul(argv[2], NULL, 0), len);
 	}
 	return 0;
 }

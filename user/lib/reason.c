@@ -29,7 +29,7 @@ static const struct reason reasons[] = {
 	[VPROBE_REASON_GRANULE] = { "granule",
 		"the granule is out of range; use a power of two from 64K to 32M, 2M fits nearly always" },
 	[VPROBE_REASON_DYING] = { "dying",
-		"the VMM is exiting; its memory comes back by itself" },
+		"the VMM is exiting, or has closed the virtual machine; its memory comes back by itself" },
 	[VPROBE_REASON_NO_MEMORY] = { "no-memory",
 		"the host has no memory for it: none at all, or the VM's memory cgroup, its pool of huge pages or the mount of its RAM is at its limit; free some and try again" },
 	[VPROBE_REASON_PINNED] = { "pinned",
@@ -61,7 +61,7 @@ static const struct reason reasons[] = {
 	[VPROBE_REASON_QUARANTINED] = { "quarantined",
 		"the virtual machine is in quarantine, so it may not have a helper; 'vprobe stat' says why, 'vprobe release' ends it, then its guest has to register again" },
 	[VPROBE_REASON_RESET] = { "reset",
-		"the guest was reset, or its kernel replaced, since it connected to register; it may register again" },
+		"the guest was reset, or its kernel replaced, or its helper taken away, since it connected to register; it may register again" },
 };
 
 const char *vprobe_reason_name(unsigned int reason)

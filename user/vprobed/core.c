@@ -384,7 +384,7 @@ static void applied(struct job *job)
 	}
 	/* It may have been detached meanwhile; it may also never work. */
 	if (job->status && job->type == JOB_REAPPLY &&
-	    ++r->failures >= CORE_MAX_FAILURES &&
+	    (job->status == -ESTALE || ++r->failures >= CORE_MAX_FAILURES) &&
 	    store_find(&c->store, job->cid) == r)
 		store_drop(&c->store, job->cid);
 	job_finish(job);

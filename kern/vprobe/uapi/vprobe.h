@@ -37,7 +37,7 @@ enum vprobe_reason {
 	VPROBE_REASON_IOPTE_UNBOUNDED,	/* IOPTEs may exceed the granule */
 	VPROBE_REASON_CONFIDENTIAL,	/* SEV (not by KVM_SEV_INIT), SNP, TDX */
 	VPROBE_REASON_GRANULE,		/* granule_shift out of range */
-	VPROBE_REASON_DYING,		/* the VMM is exiting */
+	VPROBE_REASON_DYING,		/* the VMM exits, or closed the VM */
 	VPROBE_REASON_NO_MEMORY,
 	/* one block, while reclaiming; with NO_MEMORY and BUSY, refused[] */
 	VPROBE_REASON_PINNED,		/* somebody else holds a DMA pin */
@@ -55,7 +55,7 @@ enum vprobe_reason {
 	VPROBE_REASON_BUSY,		/* a fail-safe runs, or the VMM maps */
 	VPROBE_REASON_NO_VM,		/* no attached VM has this id */
 	VPROBE_REASON_QUARANTINED,	/* no helper: see quarantine_why */
-	VPROBE_REASON_RESET,		/* the guest was reset since as_of_ns */
+	VPROBE_REASON_RESET,		/* the helper was lost since as_of_ns */
 	__VPROBE_REASON_MAX,
 };
 
@@ -92,7 +92,8 @@ struct vprobe_info {
  * @kvm_fd: file descriptor of the VM, in the caller
  * @nr_iommufds: how many of @iommufds are used
  * @iommufds: every iommufd that maps this VM's memory
- * @pid: process id of the VMM, kept as a label
+ * @pid: process id of the VMM as the caller sees it; kept as a label, as the host
+ *	sees it
  * @cid: the VM's vsock context id, kept as a label; 0 if it has none
  * @granule_shift: log2 of the reclaim granule in bytes; 0 means 21
  * @fill_timeout_ms: how long a vCPU may wait for a block, at least
@@ -142,7 +143,8 @@ struct vprobe_list {
  * @layout: pointer to the layout blob, opaque to the host
  * @layout_len: its length in bytes, at most VPROBE_LAYOUT_MAX
  * @as_of_ns: CLOCK_BOOTTIME when the guest's kernel that registered it was alive:
- *	refused with ESTALE if the guest was reset since; 0: whenever
+ *	refused with ESTALE if the guest was reset, or its helper taken away, since,
+ *	in this attachment or an earlier one; 0: whenever
  */
 struct vprobe_set_helper {
 	__u32 size;
