@@ -50,8 +50,12 @@ vcpu_sees_zeros() {
 	[ "$(behind "$1" nonzero "$gpa" "$size")" = 0 ]
 }
 
-# hex COUNT DIGITS: what edu prints of COUNT such bytes
-hex() { printf "$2%.0s" $(seq "$1"); echo; }
+# Another hole, where the same scrap memory is.
+other_hole() {
+	holes "$1" | awk -v gpa="$gpa" '
+		$1 != gpa && $1 % (2 ^ 21) == gpa % (2 ^ 21) { at = $1 }
+		END { print at }'
+}
 
 @test "absorb: DMA into a hole is no fault and changes no memory" {
 	faults=$(iommu_faults)
@@ -82,12 +86,22 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	guest_run a "edu write $gpa 0x77 4096"
 	[ "$(guest_run a "edu read $gpa 16")" = "$(hex 16 77)" ]
 	[ "$(behind a nonzero "$gpa" 4096)" = 4096 ]
+	# And to scrap once it is a hole again, whatever the device remembers.
+	vprobe reclaim a all
+	is_hole a "$gpa"
+	other=$(other_hole a)
+	guest_run a "edu write $gpa 0x66 64"
+	[ "$(guest_run a "edu read $other 64")" = "$(hex 64 66)" ]
+	still_empty a
 }
 
 @test "absorb: what a device reads in a hole is its own VM's, or zero" {
 	pick_hole a
 	guest_run a "edu write $gpa 0x5a 64"
 	[ "$(guest_run a "edu read $gpa 64")" = "$(hex 64 5a)" ]
+	# It is scrap that was written to, not what was there before.
+	other=$(other_hole a)
+	[ "$(guest_run a "edu read $other 64")" = "$(hex 64 5a)" ]
 	still_empty a
 	# The other VM's scrap memory is another one, and as good as new.
 	pick_hole b
@@ -144,6 +158,12 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	vprobe reclaim a all
 	works a
 	[ "$(iommu_faults)" = "$faults" ]
+	# What the device remembers of the block is gone with it.
+	is_hole a "$gpa"
+	machine=$(iommu_faults_machine)
+	guest_run a "edu write $gpa 0x5a 64"
+	[ "$(iommu_faults_machine)" -gt "$machine" ]
+	still_empty a
 }
 
 @test "memory that went from one guest to another arrives as zeros" {
@@ -162,11 +182,13 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 }
 
 @test "a helper that reports used memory as free hurts its own guest only" {
-	GUEST_TIMEOUT=300 guest_run b 'memhog -m 256 -s 40' >/run/hog.log 3>&- &
-	hog=$!
 	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# Most of its memory, used or not.
 	bad_helper c free $((32 << 20)) 216 9 $((24 << 20))
+	GUEST_TIMEOUT=300 guest_run b 'rm -f /run/enough
+		until [ -e /run/enough ]; do memhog -m 256 || exit; done' \
+		>/run/hog.log 3>&- &
+	hog=$!
 	guest_run c 'memhog -m 200 -s 100' >/run/victim.log 2>&1 3>&- &
 	victim=$!
 	sleep 2
@@ -188,6 +210,8 @@ hex() { printf "$2%.0s" $(seq "$1"); echo; }
 	vm_kill c
 	wait $victim || :
 	cat /run/victim.log
+	kill -0 $hog
+	guest_run b 'touch /run/enough'
 	status=0
 	wait $hog || status=$?
 	cat /run/hog.log

@@ -8,6 +8,7 @@
 load lib/vm.bash
 load lib/host.bash
 load lib/vprobe.bash
+load lib/tools.bash
 
 setup_file() {
 	host_log_clean
@@ -87,6 +88,22 @@ b_goes_and_comes_back() {
 	[ "$pool" -ge $((taken >> 21)) ]
 }
 
+@test "a guest that cannot be supported says why, and registers nothing" {
+	while read -r append status text; do
+		vm_boot u mem=512M smp=1 append="$append"
+		echo "$append: $(guest_run u 'cat /run/inject.log')"
+		[ "$(guest_run u 'cat /run/inject.status')" = "$status" ]
+		guest_run u 'cat /run/inject.log' | grep -q "$text"
+		vprobe attach "$(vm_pid u)"
+		sleep 2
+		[ "$(vstat u state)" = no-helper ]
+		vm_kill u
+	done <<-END
+		page_poison=1 7 page_poison
+		lockdown=confidentiality 5 locked down
+	END
+}
+
 @test "a guest without devices" {
 	vprobe_vm c mem=512M smp=1
 	free=$(guest_free_high c)
@@ -107,6 +124,9 @@ b_goes_and_comes_back() {
 	[ "$(vprobe --json free-map d |
 		jq '[.blocks[] | select(.gpa >= 4294967296)] | length')" -gt 100 ]
 	guest_run d 'memhog -m 600 -t 2'
+	vprobe reclaim d all
+	works d 1500
+	guest_log_clean d
 	vm_stop d
 	[ "$(iommu_faults)" = 0 ]
 	host_log_clean

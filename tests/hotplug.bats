@@ -20,6 +20,7 @@ teardown_file() {
 }
 
 teardown() {
+	release_all
 	vm_kill_all
 }
 
@@ -39,8 +40,10 @@ plug() {
 unplug() {
 	vm_qmp "$1" device_del "{\"id\": \"$2\"}"
 	gone() {
-		! vm_qmp "$1" qom-list "{\"path\": \"/machine/peripheral\"}" |
-			grep -q "\"$2\""
+		local list
+
+		list=$(vm_qmp "$1" qom-list '{"path": "/machine/peripheral"}') &&
+			! grep -q "\"$2\"" <<<"$list"
 	}
 	wait_until 60 gone "$1" "$2"
 }
@@ -68,7 +71,7 @@ reads_last() {
 	[ "${got%% *}" = "${want%% *}" ]
 }
 
-@test "a device that is attached while there are holes sees them as holes" {
+@test "an NVMe that is plugged in while there are holes sees them as holes" {
 	vprobe_vm a nvme=1
 	faults=$(iommu_faults)
 	vprobe reclaim a all
@@ -85,6 +88,82 @@ reads_last() {
 	works a
 	[ "$(iommu_faults)" = "$faults" ]
 	guest_log_clean a
+	host_log_clean
+}
+
+# Where QEMU has nothing mapped.
+OWN=$((8 << 30))
+
+# faulted COMMAND...: the machine sees an IOMMU fault, and a hole stays one
+faulted() {
+	local before
+
+	before=$(iommu_faults_machine)
+	"$@"
+	[ "$(iommu_faults_machine)" -gt "$before" ]
+	still_empty d
+}
+
+@test "a device with IO page tables of its own, made when there are holes: fault" {
+	vprobe_vm d nvme=1 mem=512M
+	dev=$(vm__devices d edu 1)
+	vprobe reclaim d all
+	[ "$(vstat d memory.holes)" -gt 50 ]
+	read -r gpa size < <(last_hole d)
+	hold late "$TOOLS/latedev" "$(vm_pid d)" "$dev" $OWN
+	still_empty d
+	faulted tell late "write $gpa 0x5a 4096"
+	faulted tell late "read $((gpa + size - 4096)) 4096"
+	# They are filled, and punched, with the others.
+	vprobe fill d all
+	faults=$(iommu_faults_machine)
+	[ "$(tell late "write $gpa 0x77 4096")" = written ]
+	[ "$(tell late "read $gpa 16")" = "$(hex 16 77)" ]
+	[ "$(behind d nonzero "$gpa" 4096)" = 4096 ]
+	[ "$(iommu_faults_machine)" = "$faults" ]
+	vprobe reclaim d all
+	is_hole d "$gpa"
+	faulted tell late "write $gpa 0x5a 4096"
+	# It leaves while there are holes.
+	release late
+	works d 200
+	vprobe fill d all
+	no_trace d
+	vprobe detach d
+	guest_log_clean d
+	vm_stop d
+	host_log_clean
+}
+
+@test "a device with IO page tables of its own, made when there are holes: absorb" {
+	vprobe_vm d nvme=1 mem=512M attach='--stray absorb'
+	faults=$(iommu_faults)
+	dev=$(vm__devices d edu 1)
+	vprobe reclaim d all
+	read -r gpa size < <(last_hole d)
+	hold late "$TOOLS/latedev" "$(vm_pid d)" "$dev" $OWN
+	tell late "write $gpa 0x5a 64"
+	# Each granule of each hole is the same scrap memory.
+	others=0
+	while read -r other _; do
+		[ $((other % (2 << 20))) = $((gpa % (2 << 20))) ] || continue
+		[ "$(tell late "read $other 64")" = "$(hex 64 5a)" ]
+		others=$((others + 1))
+	done < <(holes d | tail -n 20)
+	[ $others -gt 5 ]
+	still_empty d
+	vprobe fill d all
+	[ "$(tell late "read $gpa 64")" = "$(hex 64 00)" ]
+	vprobe reclaim d all
+	is_hole d "$gpa"
+	[ "$(tell late "read $gpa 64")" = "$(hex 64 5a)" ]
+	still_empty d
+	release late
+	works d 200
+	[ "$(iommu_faults)" = "$faults" ]
+	vprobe detach d
+	guest_log_clean d
+	vm_stop d
 	host_log_clean
 }
 

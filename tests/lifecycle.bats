@@ -29,7 +29,8 @@ KEXEC='for f in kernel initrd; do
 		d=$(grep -lx kexec-$f /sys/block/vd*/serial | cut -d/ -f4)
 		dd if=/dev/$d of=/run/$f bs=1M 2>/dev/null
 	done
-	kexec -l /run/kernel --initrd=/run/initrd --reuse-cmdline &&
+	kexec -l /run/kernel --initrd=/run/initrd \
+		--append="$(cat /proc/cmdline) $MORE" &&
 	kexec -e'
 
 teardown_file() {
@@ -38,6 +39,7 @@ teardown_file() {
 }
 
 teardown() {
+	release_all
 	kill -CONT "$(cat "$VPROBED_PID")" 2>/dev/null || :
 	[ -n "$BATS_TEST_COMPLETED" ] || hang_report a
 	host_log_clean && [ "$(iommu_faults)" = 0 ]
@@ -69,20 +71,54 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	has_holes a
 }
 
+@test "kill -9 of vprobed while it fills for a registration: it is not used" {
+	ram=$(vm_ram a)
+	partly=0
+	for mib in 1 50 100 200; do
+		vprobe reclaim a all
+		before=$(mib_behind "$ram")
+		GUEST_TIMEOUT=60 guest_run a /vprobe-inject >/dev/null 2>&1 3>&- &
+		pid=$!
+		until [ $(($(mib_behind "$ram") - before)) -ge $mib ] ||
+			! kill -0 $pid; do
+			:
+		done
+		vprobed_kill
+		all_watched a
+		holes=$(vstat a memory.holes)
+		echo "killed with $holes holes left, $(vstat a state)"
+		[ "$holes" = 0 ] || partly=$((partly + 1))
+		wait $pid || :
+		works a
+		vprobed_start
+		guest_run a /vprobe-inject
+		vprobe_ready a
+	done
+	[ $partly -gt 0 ]
+	vprobe reclaim a all
+	has_holes a
+}
+
 @test "kill -9 of vprobe reclaim, again and again" {
-	killed=0
-	for i in 1 2 3 4 5 6 7 8; do
+	ram=$(vm_ram a)
+	partly=0
+	for mib in 1 50 100 200 300 400; do
 		vprobe fill a all
-		before=$(vstat a memory.taken_blocks)
+		before=$(mib_behind "$ram")
 		vprobe reclaim a all & pid=$!
-		sleep "0.0$i"
+		until [ $((before - $(mib_behind "$ram"))) -ge $mib ] ||
+			! kill -0 $pid; do
+			:
+		done
 		kill -9 $pid || :
 		status=0
 		wait $pid || status=$?
-		[ $status != 137 ] || killed=$((killed + 1))
-		echo "$(($(vstat a memory.taken_blocks) - before)) blocks"
+		all_watched a
+		left=$(mib_behind "$ram")
+		echo "killed ($status) after $((before - left)) of $mib MiB"
+		[ $status != 137 ] || [ $left -lt 400 ] || partly=$((partly + 1))
 	done
-	[ $killed -gt 0 ]
+	[ $partly -gt 0 ]
 	vprobe reclaim a all
 	has_holes a
 	guest_run a 'memhog -m 200 -t 2'
@@ -149,17 +185,22 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	has_holes a
 }
 
-@test "kexec without a goodbye: no hole is left before the NVMe works" {
+@test "kexec without a goodbye: all that the new kernel uses is there" {
 	vprobe reclaim a all
 	has_holes a
 	guest_run a 'touch /run/old-kernel'
-	GUEST_TIMEOUT=20 guest_run a "$KEXEC" 2>/dev/null || :
+	GUEST_TIMEOUT=20 guest_run a "MORE=vprobe.inject=no; $KEXEC" \
+		2>/dev/null || :
 	wait_until 180 new_kernel a
+	# It has not registered: only its own writes can have filled anything.
+	! grep -q registered <(guest_run a 'cat /run/inject.log') || return 1
 	nvme_reads_well a
-	wait_until 60 vprobe_ready a
-	# What the old kernel left was filled as the new one touched it, or
-	# when it registered.
+	guest_run a 'memhog -m 700 -t 2'
+	nvme_reads_well a
+	vprobe stat a | grep -v ' 0$'
 	no_trace a
+	guest_run a /vprobe-inject
+	vprobe_ready a
 	vprobe reclaim a all
 	has_holes a
 }
@@ -192,6 +233,35 @@ new_kernel() {
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
 	[ "$(vstat a fills.failsafe_writes)" = "$writes" ]
+}
+
+# What mockvmm has of its 64 MiB.
+mock_mib() {
+	for fd in "/proc/$(held_pid vmm)"/fd/*; do
+		case $(readlink "$fd") in
+		/memfd:mock*) mib_behind "$fd" ;;
+		esac
+	done
+}
+
+is_not_attached() { [ -z "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" ]; }
+
+@test "a VMM closes its VM and goes on in the same memory: all of it is back" {
+	hold vmm "$TOOLS/mockvmm" -i 1 "$(head -n 1 /run/testbed/edu)"
+	[ "$(mock_mib)" = 64 ]
+	vprobe attach "$(held_pid vmm)" --name mock
+	bad_helper mock free $((16 << 20)) 16 9 $((8 << 20))
+	vprobe reclaim mock all
+	[ "$(vstat mock memory.holes)" = 16 ]
+	[ "$(mock_mib)" = 32 ]
+	[ "$(tell vmm again)" = again ]
+	[ "$(mock_mib)" = 64 ]
+	wait_until 30 is_not_attached mock
+	# The next one is another VM.
+	vprobe attach "$(held_pid vmm)" --name mock
+	[ "$(vstat mock state)" = no-helper ]
+	vprobe detach mock
+	release vmm
 }
 
 @test "detach while the guest works" {

@@ -24,42 +24,41 @@ teardown() {
 	host_log_clean && [ "$(iommu_faults)" = 0 ]
 }
 
-# What the memfd of k has, in MiB, without delay.
-resident() { echo $(($(stat -L -c %b "$ram") >> 11)); }
-
-# killed_when reclaim|fill MIB: VM k, when so much has gone, or come back. Prints how
-# much it was in the end.
+# killed_when reclaim|fill MIB: VM k, when so much has gone, or come back; how much
+# it was in the end is in $moved.
 killed_when() {
-	local before now pid ram
+	local before now pid ram pinned
 
+	pinned=$(pinned_pages)
 	vprobe_vm k nvme=1 mem=512M smp=1
 	ram=$(vm_ram k)
 	[ "$1" = reclaim ] || vprobe reclaim k all
-	before=$(resident)
+	before=$(mib_behind "$ram")
 	if [ "$1" = reclaim ]; then
 		vprobe reclaim k all >/dev/null 2>&1 3>&- &
 	else
 		guest_run k 'memhog -m 300' >/dev/null 2>&1 3>&- &
 	fi
 	pid=$!
-	until now=$(resident) && [ $((now - before)) -ge "$2" ] ||
+	until now=$(mib_behind "$ram") && [ $((now - before)) -ge "$2" ] ||
 		[ $((before - now)) -ge "$2" ] || ! kill -0 $pid; do
 		:
 	done
-	now=$(resident)
+	now=$(mib_behind "$ram")
 	vm_kill k
 	wait $pid || :
+	moved=$((now > before ? now - before : before - now))
+	echo "killed after $moved MiB"
 	wait_until 60 nobody_attached
-	echo $((now > before ? now - before : before - now))
+	wait_until 60 pinned_are "$pinned"
 }
+
+pinned_are() { [ "$(pinned_pages)" = "$1" ]; }
 
 # killed_between reclaim|fill FROM TO: in MiB; it may be over before we look
 killed_between() {
-	local moved
-
 	for _ in 1 2 3 4; do
-		moved=$(killed_when "$1" "$2") || return
-		echo "killed after $moved MiB"
+		killed_when "$1" "$2"
 		[ "$moved" -lt "$2" ] || [ "$moved" -ge "$3" ] || return 0
 	done
 	return 1

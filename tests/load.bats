@@ -2,13 +2,15 @@
 #
 # Taking memory ten times a second from a guest that works as hard as it can:
 # fio with verification on the NVMe, and memory with checked contents.
-# takes: 200
+# takes: 270
 
 load lib/vm.bash
 load lib/host.bash
 load lib/vprobe.bash
+load lib/tools.bash
 
-SECONDS_OF_LOAD=${SECONDS_OF_LOAD:-120}
+# The debug kernel is slow: some passes are to fit in.
+SECONDS_OF_LOAD=$(patience 120)
 
 setup_file() {
 	host_log_clean
@@ -36,9 +38,12 @@ READ_LOOP='while [ ! -e /run/enough ]; do
 		dd if=/dev/nvme0n1 bs=1M skip=64 count=32 2>/dev/null | md5sum
 	done >/run/reads'
 
-@test "fio, reads and memory checks while memory is taken every 100 ms" {
-	rm -f /run/bad /run/reclaims
-	s=$SECONDS_OF_LOAD
+# under_load SECONDS COMMAND...: while the guest does all it can
+under_load() {
+	local s=$1 hog reads
+
+	shift
+	guest_run a 'rm -f /run/enough /run/fio.status'
 	guest_run a "fio --name=v --filename=/dev/nvme0n1 --rw=randrw --bs=64k \
 		--size=32m --direct=1 --ioengine=libaio --iodepth=8 \
 		--verify=crc32c --verify_fatal=1 --verify_backlog=64 \
@@ -49,7 +54,7 @@ READ_LOOP='while [ ! -e /run/enough ]; do
 	hog=$!
 	GUEST_TIMEOUT=$((s * 3 + 120)) guest_run a "$READ_LOOP" 3>&- &
 	reads=$!
-	reclaim_for "$s"
+	"$@"
 	wait "$hog"
 	cat /run/hog.log
 	guest_run a 'touch /run/enough'
@@ -57,39 +62,71 @@ READ_LOOP='while [ ! -e /run/enough ]; do
 	wait_until $((s + 120)) guest_run a '[ -s /run/fio.status ]'
 	guest_run a 'tail -n 5 /run/fio.log'
 	[ "$(guest_run a 'cat /run/fio.status')" = 0 ]
-	[ ! -e /run/bad ]
-	echo "$(wc -l < /run/reclaims) passes"
-	# One in two seconds; the debug kernel is slow.
-	[ $(($(wc -l < /run/reclaims) * $(patience 2))) -gt "$s" ]
 }
 
-@test "all that the guest read by DMA is what is on the disk" {
+passes() { jq -s length /run/reclaims; }
+
+@test "fio, reads and memory checks while memory is taken every 100 ms" {
+	rm -f /run/bad /run/reclaims
+	under_load "$SECONDS_OF_LOAD" reclaim_for "$SECONDS_OF_LOAD"
+	[ ! -e /run/bad ]
+	echo "$(passes) passes"
+	[ "$(passes)" -ge 5 ]
+}
+
+# reads_were_right AT_LEAST
+reads_were_right() {
+	local want times sum
+
 	want=$(nvme_pattern 0 33554432 67108864 | md5sum)
 	guest_run a 'sort /run/reads | uniq -c' | tee /run/kinds
 	[ "$(wc -l < /run/kinds)" = 1 ]
 	read -r times sum _ < /run/kinds
 	[ "$sum" = "${want%% *}" ]
-	[ $((times * $(patience 1))) -gt 5 ]
+	[ "$times" -ge "$1" ]
+}
+
+@test "all that the guest read by DMA is what is on the disk" {
+	reads_were_right 6
 }
 
 @test "memory did move, and nothing was emulated" {
 	vprobe stat a
-	[ $(($(vstat a watches.fired) * $(patience 1))) -gt 100 ]
-	[ $(($(vstat a fills.vcpu) * $(patience 1))) -gt 100 ]
+	[ "$(vstat a watches.fired)" -gt 100 ]
+	[ "$(vstat a fills.vcpu)" -gt 100 ]
+	nothing_odd
+}
+
+nothing_odd() {
 	[ "$(vstat a watches.emulated)" = 0 ]
 	[ "$(vstat a fills.failsafes)" = 0 ]
 	[ "$(vstat a fills.timeouts)" = 0 ]
 }
 
-@test "detach under load" {
-	guest_run a 'memhog -m 300 -t 2 -s 10' >/run/hog.log 3>&- &
-	hog=$!
-	for _ in 1 2 3 4 5; do
-		vprobe reclaim a all
-	done
+detach_soon() {
+	local before
+
+	before=$(vstat a fills.vcpu)
+	reclaim_for 5
+	wait_until 60 more_than "$before" vstat a fills.vcpu
 	vprobe detach a
-	[ -z "$(vprobe --json ls | jq -r '.[].id')" ]
-	wait "$hog"
+	nobody_attached
+}
+
+@test "detach under load" {
+	under_load "$(patience 20)" detach_soon
+	reads_were_right 1
+}
+
+# Strays are no faults here, so what the guest finds in its memory has to tell.
+@test "the same with stray DMA absorbed, as it is by default" {
+	vprobe attach "$(vm_pid a)"
+	wait_until 60 vprobe_ready a || guest_run a /vprobe-inject
+	under_load $((SECONDS_OF_LOAD / 4)) reclaim_for $((SECONDS_OF_LOAD / 4))
+	reads_were_right 1
+	[ ! -e /run/bad ]
+	[ "$(vstat a fills.vcpu)" -gt 20 ]
+	nothing_odd
 }
 
 @test "zero IOMMU faults, clean logs" {

@@ -116,6 +116,24 @@ with_config() {
 	a_is_well
 }
 
+times_forgot() { grep -c 'forgot\|its helper taken away' /out/vprobed.log; }
+
+@test "a helper that was taken away does not come back with the next attach" {
+	for how in 'helper remove' quarantine; do
+		forgot=$(times_forgot) || :
+		# shellcheck disable=SC2086 # it is to be split
+		vprobe $how a
+		vprobe detach a
+		vprobe attach "$(vm_pid a)" --stray fault
+		# vprobed may have seen it before the detach.
+		wait_until 30 more_than "$forgot" times_forgot
+		[ "$(vstat a state)" = no-helper ]
+		register a
+		vprobe_ready a
+	done
+	a_is_well
+}
+
 times_listening() { grep -c 'is confined and listens' /out/vprobed.log; }
 
 @test "vprobed is killed and started again: VMs stay as they were" {

@@ -4,6 +4,7 @@
 # What tests look at on the testbed's host, apart from the vprobe command.
 #
 #	vm_ram NAME		paths of the memfds behind guest RAM
+#	mib_behind FILE		what such a memfd has, in MiB, without delay
 #	vm_ram_resident NAME	bytes of guest RAM that the host backs
 #	mem_available		bytes
 #	pinned_pages		pages that somebody has pinned for DMA
@@ -39,6 +40,8 @@ vm_ram() {
 		esac
 	done
 }
+
+mib_behind() { echo $(($(stat -L -c %b "$1") >> 11)); }
 
 vm_ram_resident() {
 	local fd blocks=0 n
@@ -88,8 +91,10 @@ host_log_clean() {
 }
 
 guest_log_clean() {
-	! { cat "$VM_DIR/$1/console.log"
-	    ! vm_alive "$1" || GUEST_TIMEOUT=60 guest_run "$1" dmesg; } |
+	local log=''
+
+	! vm_alive "$1" || log=$(GUEST_TIMEOUT=60 guest_run "$1" dmesg) || return
+	! { cat "$VM_DIR/$1/console.log"; echo "$log"; } |
 		grep -aE -A 30 "$COMPLAINT" | head -n 80 | grep .
 }
 

@@ -14,6 +14,7 @@
 #				what the host could read of it is zero
 #	hold NAME COMMAND...	run it in the background until it has said that
 #				it is ready, with an input that does not end
+#	tell NAME LINE		say that to it; prints the line that it answers
 #	release NAME		end its input; its exit status, and its output
 #				in $released (it has to run in the same shell)
 #	release_all		for teardown(): what a failed test did not release
@@ -23,6 +24,7 @@
 #	vprobe_gone		ends vprobed, unloads the module: the kernel frees
 #				the programs that hold it only a moment later
 #	nobody_attached		no VM is
+#	hex COUNT DIGITS	what edu and latedev print of COUNT such bytes
 #	bad_helper NAME ARGS...	give the VM a helper of host/mklie.c, which
 #				passes all checks and then does wrong
 #	works NAME		memory and NVMe of the guest are as they should
@@ -54,6 +56,8 @@ no_hole() {
 # The end of the first 3 GiB: nobody's lists start there.
 last_hole() { holes "$1" | tail -n "${2:-1}" | head -n 1; }
 
+hex() { printf "$2%.0s" $(seq "$1"); echo; }
+
 behind() { "$TOOLS/guestmem" "$(vm_pid "$1")" "$2" "$3" "$4"; }
 
 # shellcheck disable=SC2154 # the caller has set both
@@ -77,6 +81,16 @@ hold() {
 	echo "$fd" > "/run/hold-$name.fd"
 	wait_until 60 grep -q '^\(ready\|pinned\)$' "/run/hold-$name.out" ||
 		{ cat "/run/hold-$name.out"; return 1; }
+}
+
+tell() {
+	local out=/run/hold-$1.out lines fd
+
+	lines=$(wc -l < "$out")
+	fd=$(cat "/run/hold-$1.fd")
+	echo "$2" >&"$fd"
+	wait_until 60 more_than "$lines" sed -n '$=' "$out"
+	tail -n 1 "$out"
 }
 
 drop_held() {

@@ -159,8 +159,17 @@ vm__launch() {
 
 	shift
 	printf '%q ' "$@" > "$dir/command"
-	setsid qemu-system-x86_64 "$@" </dev/null >"$dir/qemu.log" 2>&1 3>&- &
-	echo $! > "$dir/pid"
+	{
+		setsid qemu-system-x86_64 "$@" &
+		echo $! > "$dir/pid.part"
+		mv "$dir/pid.part" "$dir/pid"
+		status=0
+		wait $! || status=$?
+		echo $status > "$dir/ended"
+	} </dev/null >"$dir/qemu.log" 2>&1 3>&- &
+	until [ -e "$dir/pid" ]; do
+		sleep 0.05
+	done
 }
 
 # vm__backend BACKING SIZE: the object; the host is made to have what it needs
@@ -212,10 +221,7 @@ vm__gone() {
 	local i
 
 	for ((i = 0; i < $2 * 10; i++)); do
-		vm_alive "$1" || {
-			wait "$(vm_pid "$1")" 2>/dev/null || :
-			return 0
-		}
+		vm_alive "$1" || return 0
 		sleep 0.1
 	done
 	return 1
@@ -270,14 +276,33 @@ guest__ask() {
 		fi
 	done
 	exec {rx}>&- {tx}>&-
-	[ "$status" -lt 124 ] || guest__complaint "$1" >&2
+	[ "$status" -lt 124 ] || [ "$3" -lt 60 ] || guest__complaint "$1" >&2
 	return "$status"
 }
 
-# If its own kernel said why.
+# If there is a reason that is not the emulator's, see lost_a_guest() in run-one.
 guest__complaint() {
-	! complaints "$VM_DIR/$1/console.log" | head -n 5 | grep . ||
-		echo "testbed: guest $1 complained"
+	! guest__reasons "$1" | grep . || echo "testbed: guest $1 complained"
+}
+
+guest__reasons() {
+	local state
+
+	complaints "$VM_DIR/$1/console.log" | head -n 5
+	grep -aE 'kvm run failed|Bus error|internal error' "$VM_DIR/$1/qemu.log"
+	if vm_alive "$1"; then
+		state=$(vm_qmp "$1" query-status | jq -r .status)
+		[ "$state" = running ] || echo "QEMU says: $state"
+	else
+		# By no signal but the one that vm_kill sends.
+		state=$(cat "$VM_DIR/$1/ended")
+		[ "$state" -lt 128 ] || [ "$state" = 137 ] ||
+			echo "QEMU ended with status $state"
+	fi
+	[ ! -c /dev/vprobe ] || vprobe --json stat "$1" 2>/dev/null | jq -r '
+		(if type == "array" then .[0] else . end) |
+		select(.fills.timeouts > 0 or .watches.emulated > 0) |
+		"V-Probe says: \(.fills.timeouts) fills were too late, \(.watches.emulated) writes emulated"'
 }
 
 guest_run() {
