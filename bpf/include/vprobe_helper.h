@@ -6,7 +6,8 @@
  * runs it over a range of guest-physical memory; it reports the free blocks
  * that start in the range. It runs in a sleepable context, with migration
  * disabled, on no particular CPU. It can read its own guest's memory and its
- * own layout blob, and nothing else.
+ * own layout blob, and nothing else. It is one function: what it calls of its own
+ * has to be inlined, the host admits no such calls.
  *
  * On the wire a call to the host is a BPF_PSEUDO_KFUNC_CALL instruction whose
  * immediate is one of enum vprobe_call and whose offset is zero; the host

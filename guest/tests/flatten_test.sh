@@ -42,6 +42,38 @@ refuses()
 }
 
 compile good "$@" <<'E2'
+static __always_inline int leaf(__u64 a)
+{
+	__u64 v = 0;
+
+	return vprobe_read(&v, 8, a) ? -1 : (int)v;
+}
+
+SEC("syscall") int good(__u64 *ctx)
+{
+	*ctx = 0x123456789abcdef0ULL;
+	return leaf(ctx[1]) + leaf(ctx[2]);
+}
+E2
+if "$flatten" "$dir/good.o" good > "$dir/good.h"; then
+	# What it calls of the host has number 1.
+	awk '
+	/\.code/ {
+		gsub(/[{},]/, "")
+		if ($3 != "0x85")
+			next
+		if ($9 == 2 && $15 == 1)
+			host++
+		else
+			other++
+	}
+	END { exit !(host == 2 && !other) }
+	' "$dir/good.h" || not_ok "good: calls do not lead to the host"
+else
+	not_ok "good was refused"
+fi
+
+compile function "$@" <<'E2'
 static __attribute__((noinline)) int leaf(__u64 a)
 {
 	__u64 v = 0;
@@ -49,41 +81,22 @@ static __attribute__((noinline)) int leaf(__u64 a)
 	return vprobe_read(&v, 8, a) ? -1 : (int)v;
 }
 
-static __attribute__((noinline)) int node(__u64 a)
+SEC("syscall") int function(__u64 *ctx) { return leaf(ctx[1]) + leaf(ctx[2]); }
+E2
+refuses function 'calls another function of the helper'
+
+compile neighbour "$@" <<'E2'
+SEC("syscall") __attribute__((noinline)) int neighbour_of(__u64 *ctx)
 {
-	return leaf(a) + leaf(a + 8);
+	return vprobe_read(ctx, 8, 0);
 }
 
-SEC("syscall") int good(__u64 *ctx)
+SEC("syscall") int neighbour(__u64 *ctx)
 {
-	*ctx = 0x123456789abcdef0ULL;
-	return node(ctx[1]) + leaf(ctx[2]);
+	return neighbour_of(ctx) + neighbour_of(ctx + 1);
 }
 E2
-if "$flatten" "$dir/good.o" good > "$dir/good.h"; then
-	# Every call between functions has to land behind an exit (0x95),
-	# which is where functions start; the one to the host is number 1.
-	awk '
-	/\.code/ {
-		gsub(/[{},]/, "")
-		code[n] = $3; src[n] = $9; imm[n] = $15; n++
-	}
-	END {
-		for (i = 0; i < n; i++) {
-			if (code[i] != "0x85")
-				continue
-			if (src[i] == 2 && imm[i] == 1)
-				host++
-			else if (src[i] == 1 && code[i + imm[i]] == "0x95")
-				own++
-			else
-				exit 1
-		}
-		exit !(host == 1 && own == 4)
-	}' "$dir/good.h" || not_ok "good: calls do not lead to functions"
-else
-	not_ok "good was refused"
-fi
+refuses neighbour 'calls another function of the helper'
 
 compile global "$@" <<'E2'
 int counter;

@@ -5,9 +5,9 @@
  *
  * Runs when the injector is built, so that neither the injector nor any host
  * process parses ELF. Calls to the host become BPF_PSEUDO_KFUNC_CALL with an
- * enum vprobe_call in imm; calls between functions become relative. Whatever
- * cannot be put in that form (maps, global data, kernel helpers, atomics) is
- * refused here, where its author sees it.
+ * enum vprobe_call in imm. Whatever cannot be put in that form, or what the host
+ * does not admit (maps, global data, kernel helpers, atomics, a second function),
+ * is refused here, where its author sees it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,6 @@
 
 struct section {
 	size_t index;		/* in the ELF file; 0 if there is none */
-	size_t base;		/* of its first instruction in insns[] */
 	size_t cnt;
 	Elf_Data *rel;
 	size_t nr_rel;
@@ -75,10 +74,10 @@ static int host_call(const char *name)
 	return 0;
 }
 
-static int is_pseudo_call(const struct bpf_insn *insn)
+static void __attribute__((noreturn)) die_local(size_t at)
 {
-	return insn->code == (BPF_JMP | BPF_CALL) &&
-	       insn->src_reg == BPF_PSEUDO_CALL;
+	die("instruction %zu calls another function of the helper, which the host does not admit; make that one __always_inline",
+	    at);
 }
 
 static void add_section(struct section *s, Elf_Scn *scn, const GElf_Shdr *sh)
@@ -88,14 +87,13 @@ static void add_section(struct section *s, Elf_Scn *scn, const GElf_Shdr *sh)
 	if (!data || sh->sh_size % sizeof(struct bpf_insn))
 		die("a code section is not a whole number of instructions");
 	s->cnt = sh->sh_size / sizeof(struct bpf_insn);
-	if (nr_insns + s->cnt > VPROBE_WIRE_MAX_INSNS)
+	if (s->cnt > VPROBE_WIRE_MAX_INSNS)
 		die("more than %d instructions, the host would refuse it",
 		    VPROBE_WIRE_MAX_INSNS);
 	s->index = elf_ndxscn(scn);
-	s->base = nr_insns;
 	if (s->cnt)
-		memcpy(insns + s->base, data->d_buf, sh->sh_size);
-	nr_insns += s->cnt;
+		memcpy(insns, data->d_buf, sh->sh_size);
+	nr_insns = s->cnt;
 }
 
 /* Nothing that a loader would have to turn into a map may be there. */
@@ -113,8 +111,7 @@ static void refuse_data(const char *name, const GElf_Shdr *sh)
 			    name, (unsigned long long)sh->sh_size);
 }
 
-static void relocate(struct section *s, struct section *text, Elf *elf,
-		     Elf_Data *syms, size_t strndx)
+static void relocate(struct section *s, Elf *elf, Elf_Data *syms, size_t strndx)
 {
 	size_t i;
 
@@ -124,6 +121,7 @@ static void relocate(struct section *s, struct section *text, Elf *elf,
 		GElf_Sym sym;
 		GElf_Rel rel;
 		size_t at;
+		int call;
 
 		if (!gelf_getrel(s->rel, i, &rel) ||
 		    !gelf_getsym(syms, GELF_R_SYM(rel.r_info), &sym))
@@ -132,33 +130,20 @@ static void relocate(struct section *s, struct section *text, Elf *elf,
 		at = rel.r_offset / sizeof(*insn);
 		if (at >= s->cnt || rel.r_offset % sizeof(*insn))
 			die("relocation %zu is outside its section", i);
-		at += s->base;
 		insn = &insns[at];
 		if (GELF_R_TYPE(rel.r_info) != R_BPF_64_32 ||
 		    insn->code != (BPF_JMP | BPF_CALL))
 			die("instruction %zu refers to '%s'; only calls can be relocated, a helper cannot have maps or global variables",
 			    at, name ? name : "?");
-		if (sym.st_shndx == SHN_UNDEF) {
-			int call = name ? host_call(name) : 0;
-
-			if (!call)
-				die("instruction %zu calls '%s', which the host does not offer",
-				    at, name ? name : "?");
-			insn->src_reg = BPF_PSEUDO_KFUNC_CALL;
-			insn->imm = call;
-			insn->off = 0;
-		} else if (text->index && sym.st_shndx == text->index) {
-			long target = text->base + sym.st_value / sizeof(*insn);
-
-			/* Against the section: imm holds the target - 1. */
-			if (GELF_ST_TYPE(sym.st_info) == STT_SECTION)
-				target += insn->imm + 1;
-			insn->src_reg = BPF_PSEUDO_CALL;
-			insn->imm = target - (long)at - 1;
-		} else {
-			die("instruction %zu calls '%s' in a section that does not go on the wire",
+		if (sym.st_shndx != SHN_UNDEF)
+			die_local(at);
+		call = name ? host_call(name) : 0;
+		if (!call)
+			die("instruction %zu calls '%s', which the host does not offer",
 			    at, name ? name : "?");
-		}
+		insn->src_reg = BPF_PSEUDO_KFUNC_CALL;
+		insn->imm = call;
+		insn->off = 0;
 		resolved[at] = 1;
 	}
 }
@@ -187,16 +172,11 @@ static void check_insns(void)
 			die("instruction %zu is atomic; the host takes none",
 			    i);
 		if (in->code == (BPF_JMP | BPF_CALL)) {
-			if (is_pseudo_call(in)) {
-				long to = (long)i + 1 + in->imm;
-
-				if (to < 0 || to >= (long)nr_insns)
-					die("instruction %zu calls outside the program",
-					    i);
-			} else if (!resolved[i]) {
+			if (in->src_reg == BPF_PSEUDO_CALL)
+				die_local(i);
+			if (!resolved[i])
 				die("instruction %zu calls kernel helper %d; a helper may only call the host's four functions",
 				    i, in->imm);
-			}
 		}
 		if (in->code == (BPF_JMP | 0xe0 /* BPF_JCOND */))
 			die("instruction %zu is may_goto; loops need a constant bound",
@@ -223,6 +203,8 @@ static Elf_Data *read_entry(Elf *elf, size_t shstrndx, struct section *entry,
 			die("a section has no name");
 		refuse_data(name, &sh);
 		if (!strcmp(name, ENTRY_SECTION)) {
+			if (entry->cnt)
+				die("it has two sections \"" ENTRY_SECTION "\"");
 			add_section(entry, scn, &sh);
 		} else if (sh.sh_type == SHT_SYMTAB) {
 			syms = elf_getdata(scn, NULL);
@@ -236,41 +218,23 @@ static Elf_Data *read_entry(Elf *elf, size_t shstrndx, struct section *entry,
 	return syms;
 }
 
-/* The subprograms, behind the entry, which has to come first; and all relocations. */
-static void read_rest(Elf *elf, size_t shstrndx, struct section *entry,
-		      struct section *text)
+static void read_relocations(Elf *elf, struct section *entry)
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr sh;
 
 	while ((scn = elf_nextscn(elf, scn))) {
-		const char *name;
-
 		gelf_getshdr(scn, &sh);
-		name = elf_strptr(elf, shstrndx, sh.sh_name);
-		if (!strcmp(name, ".text") && sh.sh_size)
-			add_section(text, scn, &sh);
-	}
-	while ((scn = elf_nextscn(elf, scn))) {
-		struct section *s = NULL;
-
-		gelf_getshdr(scn, &sh);
-		if (sh.sh_type != SHT_REL)
+		if (sh.sh_type != SHT_REL || sh.sh_info != entry->index)
 			continue;
-		if (sh.sh_info == entry->index)
-			s = entry;
-		else if (text->index && sh.sh_info == text->index)
-			s = text;
-		if (!s)
-			continue;
-		s->rel = elf_getdata(scn, NULL);
-		s->nr_rel = sh.sh_size / sh.sh_entsize;
+		entry->rel = elf_getdata(scn, NULL);
+		entry->nr_rel = sh.sh_size / sh.sh_entsize;
 	}
 }
 
 static void read_object(void)
 {
-	struct section entry = { 0 }, text = { 0 };
+	struct section entry = { 0 };
 	size_t shstrndx, strndx = 0;
 	Elf_Data *syms;
 	GElf_Ehdr eh;
@@ -287,9 +251,8 @@ static void read_object(void)
 		die("it is not a little-endian BPF object");
 
 	syms = read_entry(elf, shstrndx, &entry, &strndx);
-	read_rest(elf, shstrndx, &entry, &text);
-	relocate(&entry, &text, elf, syms, strndx);
-	relocate(&text, &text, elf, syms, strndx);
+	read_relocations(elf, &entry);
+	relocate(&entry, elf, syms, strndx);
 	elf_end(elf);
 	close(fd);
 }

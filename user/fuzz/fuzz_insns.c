@@ -17,8 +17,6 @@ static void check_call(const struct bpf_insn *in)
 {
 	assert(in->code == (BPF_JMP | BPF_CALL));
 	assert(!in->off && !in->dst_reg);
-	if (in->src_reg == BPF_PSEUDO_CALL)
-		return;
 	assert(in->src_reg == BPF_PSEUDO_KFUNC_CALL);
 	assert(in->imm >= 1 && in->imm < __VPROBE_CALL_MAX);
 }

@@ -44,6 +44,10 @@ static const struct bpf_insn helper_call[] = {
 	CALL(0, BPF_FUNC_ktime_get_ns), MOV_IMM(0, 0), EXIT(),
 };
 
+static const struct bpf_insn local_call[] = {
+	CALL(BPF_PSEUDO_CALL, 1), EXIT(), MOV_IMM(0, 0), EXIT(),
+};
+
 static const struct bpf_insn map_reference[] = {
 	LD64_LO(1, BPF_PSEUDO_MAP_FD, 3), LD64_HI(0), MOV_IMM(0, 0), EXIT(),
 };
@@ -162,6 +166,8 @@ int main(int argc, char **argv)
 		  "admission", "a function that vprobe_helper.h does not have");
 	save_prog("kernel-helper-call.msg", helper_call, NR(helper_call),
 		  "admission", "calls a kernel helper");
+	save_prog("local-call.msg", local_call, NR(local_call),
+		  "admission", "calls a function of its own");
 	save_prog("map-reference.msg", map_reference, NR(map_reference),
 		  "admission", "refers to a map");
 	save_prog("unbounded-loop.msg", unbounded_loop, NR(unbounded_loop),

@@ -134,16 +134,6 @@ static void test_jumps(void)
 		JA(1), LD64_LO(1, 0, 1), LD64_HI(2), EXIT(),
 	};
 	const struct bpf_insn back[] = { MOV_IMM(0, 0), JA(-2) };
-	const struct bpf_insn sub[] = {
-		CALL(BPF_PSEUDO_CALL, 1), EXIT(), MOV_IMM(0, 0), EXIT(),
-	};
-	const struct bpf_insn far_call[] = {
-		CALL(BPF_PSEUDO_CALL, 0x7fffffff), EXIT(),
-	};
-	const struct bpf_insn sub_middle[] = {
-		CALL(BPF_PSEUDO_CALL, 2), EXIT(), LD64_LO(1, 0, 1), LD64_HI(2),
-		EXIT(),
-	};
 	const struct bpf_insn falls[] = { EXIT(), MOV_IMM(0, 0) };
 
 	one("jump forward", JA(1), OK);
@@ -164,15 +154,14 @@ static void test_jumps(void)
 	one("no such jump", INSN(BPF_JMP | 0xf0, 0, 0, 0, 0), ADMIT_INSN_OP);
 	prog("jump into a constant", middle, NR(middle), ADMIT_JUMP_MIDDLE, 0);
 	prog("a loop at the end", back, NR(back), OK, ADMIT_NO_INSN);
-	prog("call of a subprogram", sub, NR(sub), OK, ADMIT_NO_INSN);
-	prog("call far away", far_call, NR(far_call), ADMIT_JUMP_RANGE, 0);
-	prog("call into a constant", sub_middle, NR(sub_middle),
-	     ADMIT_JUMP_MIDDLE, 0);
 	prog("running over the end", falls, NR(falls), ADMIT_LAST_INSN, 1);
 }
 
 static void test_calls(void)
 {
+	const struct bpf_insn sub[] = {
+		CALL(BPF_PSEUDO_CALL, 1), EXIT(), MOV_IMM(0, 0), EXIT(),
+	};
 	int i;
 
 	for (i = 1; i < __VPROBE_CALL_MAX; i++)
@@ -185,6 +174,10 @@ static void test_calls(void)
 	    INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 1, 1),
 	    ADMIT_INSN_FIELDS);
 	one("call of a kernel helper", CALL(0, 5), ADMIT_HELPER_CALL);
+	prog("call of a function", sub, NR(sub), ADMIT_LOCAL_CALL, 0);
+	one("call of itself", CALL(BPF_PSEUDO_CALL, -1), ADMIT_LOCAL_CALL);
+	one("call far away", CALL(BPF_PSEUDO_CALL, 0x7fffffff),
+	    ADMIT_LOCAL_CALL);
 	one("call of another kind", CALL(3, 1), ADMIT_UNKNOWN_CALL);
 	one("call through a register", INSN(BPF_JMP | BPF_CALL | BPF_X, 1, 0, 0, 0),
 	    ADMIT_INSN_OP);

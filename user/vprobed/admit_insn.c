@@ -152,8 +152,11 @@ static enum admit_reason check_target(const struct prog *p, int64_t target)
 	return is_middle(p, (uint32_t)target) ? ADMIT_JUMP_MIDDLE : ADMIT_OK;
 }
 
-static enum admit_reason check_call(const struct prog *p, uint32_t i,
-				    const struct insn *in)
+/*
+ * What the verifier remembers of a state is a frame of 512 bytes per function that has
+ * not returned, up to eight: helpers are one function.
+ */
+static enum admit_reason check_call(const struct insn *in)
 {
 	if (BPF_CLASS(in->code) != BPF_JMP || BPF_SRC(in->code) != BPF_K)
 		return ADMIT_INSN_OP;
@@ -163,7 +166,7 @@ static enum admit_reason check_call(const struct prog *p, uint32_t i,
 	case 0:
 		return ADMIT_HELPER_CALL;
 	case BPF_PSEUDO_CALL:
-		return check_target(p, (int64_t)i + 1 + in->imm);
+		return ADMIT_LOCAL_CALL;
 	case BPF_PSEUDO_KFUNC_CALL:
 		if (in->imm < VPROBE_CALL_READ || in->imm >= __VPROBE_CALL_MAX)
 			return ADMIT_UNKNOWN_CALL;
@@ -204,7 +207,7 @@ static enum admit_reason check_jmp(const struct prog *p, uint32_t i,
 
 	switch (BPF_OP(in->code)) {
 	case BPF_CALL:
-		return check_call(p, i, in);
+		return check_call(in);
 	case BPF_EXIT:
 		return check_exit(in);
 	case BPF_JA:

@@ -47,6 +47,8 @@ static const struct {
 		"helpers may not use conditional pseudo jumps, their loops must end by themselves" },
 	[ADMIT_HELPER_CALL] = { "helper-call",
 		"it calls a kernel helper; only the calls of vprobe_helper.h are possible" },
+	[ADMIT_LOCAL_CALL] = { "local-call",
+		"it calls a function of its own; helpers are one function, the compiler has to inline all others" },
 	[ADMIT_UNKNOWN_CALL] = { "unknown-call",
 		"it calls a function that vprobe_helper.h does not have" },
 	[ADMIT_JUMP_RANGE] = { "jump-range",
