@@ -43,7 +43,7 @@ static struct {
 	char text[512];
 	struct job *pending[CORE_MAX_JOBS];
 	unsigned int nr_pending;
-	unsigned int most_running;
+	unsigned int most_running, most_loading;
 } w;
 
 static struct core core;
@@ -177,10 +177,16 @@ static void fake_reply(void *ctx, uint32_t talker, uint64_t cookie,
 
 static void fake_start(void *ctx, struct job *job)
 {
+	unsigned int i, loading = 0;
+
 	(void)ctx;
 	w.pending[w.nr_pending++] = job;
 	if (w.nr_pending > w.most_running)
 		w.most_running = w.nr_pending;
+	for (i = 0; i < w.nr_pending; i++)
+		loading += w.pending[i]->phase == PHASE_LOAD;
+	if (loading > w.most_loading)
+		w.most_loading = loading;
 }
 
 static const struct core_ops fake_ops = {
@@ -195,17 +201,37 @@ static const struct core_ops fake_ops = {
 	.start = fake_start,
 };
 
+/* One worker is done. */
+static void work_on(unsigned int i)
+{
+	struct job *job = w.pending[i];
+
+	w.nr_pending--;
+	memmove(w.pending + i, w.pending + i + 1,
+		(w.nr_pending - i) * sizeof(w.pending[0]));
+	job_work(job);
+	core_done(job);
+}
+
 /* The workers: oldest first, until there is nothing left. */
 static void work(void)
 {
-	while (w.nr_pending) {
-		struct job *job = w.pending[0];
+	while (w.nr_pending)
+		work_on(0);
+}
 
-		w.nr_pending--;
-		memmove(w.pending, w.pending + 1,
-			w.nr_pending * sizeof(w.pending[0]));
-		job_work(job);
-		core_done(job);
+/* Those that load, while the others take long. */
+static void work_loads(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < w.nr_pending;) {
+		if (w.pending[i]->phase != PHASE_LOAD) {
+			i++;
+			continue;
+		}
+		work_on(i);
+		i = 0;
 	}
 }
 
@@ -300,6 +326,17 @@ static void test_closed(pid_t vmm)
 	work();
 	ok(w.status == ECONNRESET && w.sets == 1,
 	   "so is one whose talker has gone");
+
+	reset();
+	w.owner = vmm;
+	request(VPD_REGISTER, CID, 1);
+	request(VPD_REGISTER, CID + 1, 1);
+	request(VPD_REGISTER, CID, 2);
+	core_closed(&core, 1, NULL);
+	ok(core.nr_jobs == 1 && w.replies == 2 && w.status == ECONNRESET,
+	   "those that wait for their turn are over at once");
+	work();
+	ok(w.loads == 1 && !core.nr_jobs, "and are not loaded");
 }
 
 static void test_attached(pid_t vmm)
@@ -619,10 +656,13 @@ static void test_order(pid_t vmm)
 	reset();
 	for (i = 0; i < CORE_MAX_JOBS + 8; i++)
 		request(VPD_REGISTER, 100 + i, 1);
-	ok(w.nr_pending == CORE_MAX_WORKERS && core.nr_jobs == CORE_MAX_JOBS,
-	   "workers and jobs are bounded");
+	ok(w.nr_pending == 1 && core.nr_jobs == CORE_MAX_JOBS,
+	   "jobs are bounded");
 	ok(w.replies == 8 && w.status == EBUSY, "who comes too late hears so");
+	work_loads();
+	ok(w.nr_pending == CORE_MAX_WORKERS, "and so are workers");
 	work();
+	ok(w.most_loading == 1, "the verifier has one helper at a time");
 	ok(!core.nr_jobs && !core.nr_running && w.replies == CORE_MAX_JOBS + 8,
 	   "and the others are all answered");
 	ok(w.most_running == CORE_MAX_WORKERS, "never more workers than allowed");

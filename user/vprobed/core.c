@@ -113,10 +113,11 @@ void job_work(struct job *job)
 		job->prog_fd = ops->load(ctx, job->req, job->text,
 					 sizeof(job->text));
 		job->status = job->prog_fd < 0 ? job->prog_fd : 0;
-		if (!job->status && !job->core->load_only)
-			job->owner = ops->find_owner(ctx, job->cid,
-				&job->owner_fd, &job->owner_start_ns,
-				job->owner_text, sizeof(job->owner_text));
+		break;
+	case PHASE_OWNER:
+		job->owner = ops->find_owner(ctx, job->cid, &job->owner_fd,
+			&job->owner_start_ns, job->owner_text,
+			sizeof(job->owner_text));
 		break;
 	case PHASE_ATTACH:
 		job->status = ops->attach(ctx, job->owner, job->owner_fd,
@@ -294,14 +295,20 @@ static bool make_registration(struct job *job)
 
 static void loaded(struct job *job)
 {
+	if (!job->status && !job->core->load_only && !is_closed(job)) {
+		job_start(job, PHASE_OWNER);
+		return;
+	}
+	if (!job->status)
+		say(job, 0, "the host kernel's verifier accepts the helper");
+	job_finish(job);
+}
+
+static void owner_found(struct job *job)
+{
 	struct vprobe_stat vm;
 	bool none;
 
-	if (job->core->load_only) {
-		say(job, 0, "the host kernel's verifier accepts the helper");
-		job_finish(job);
-		return;
-	}
 	if (is_closed(job) || !make_registration(job)) {
 		job_finish(job);
 		return;
@@ -435,6 +442,20 @@ static bool has_predecessor(const struct job *job)
 	return false;
 }
 
+/* The verifier takes its time and memory for one guest at a time. */
+static bool may_start(const struct job *job)
+{
+	const struct job *j;
+
+	if (job->phase != PHASE_QUEUED || has_predecessor(job))
+		return false;
+	for (j = job->core->jobs; j && job->type == JOB_REGISTER; j = j->next) {
+		if (j->phase == PHASE_LOAD)
+			return false;
+	}
+	return true;
+}
+
 /* A quarantine waits for nobody: the module puts it in order with the others. */
 static struct job *next_job(struct core *c)
 {
@@ -446,7 +467,7 @@ static struct job *next_job(struct core *c)
 	}
 	for (job = c->jobs; job && c->nr_running < CORE_MAX_WORKERS;
 	     job = job->next) {
-		if (job->phase == PHASE_QUEUED && !has_predecessor(job))
+		if (may_start(job))
 			return job;
 	}
 	return NULL;
@@ -496,10 +517,10 @@ void core_done(struct job *job)
 	c->nr_running--;
 	switch (job->phase) {
 	case PHASE_LOAD:
-		if (job->status)
-			job_finish(job);
-		else
-			loaded(job);
+		loaded(job);
+		break;
+	case PHASE_OWNER:
+		owner_found(job);
 		break;
 	case PHASE_ATTACH:
 		attached(job);
@@ -553,13 +574,18 @@ void core_request(struct core *c, uint32_t talker,
 
 void core_closed(struct core *c, uint32_t talker, const uint64_t *cookie)
 {
-	struct job *job;
+	struct job *job, *next;
 
-	for (job = c->jobs; job; job = job->next) {
-		if (job->type == JOB_REGISTER && job->talker == talker &&
-		    (!cookie || job->cookie == *cookie))
-			job->closed = true;
+	for (job = c->jobs; job; job = next) {
+		next = job->next;
+		if (job->type != JOB_REGISTER || job->talker != talker ||
+		    (cookie && job->cookie != *cookie))
+			continue;
+		job->closed = true;
+		if (job->phase == PHASE_QUEUED && is_closed(job))
+			job_finish(job);
 	}
+	kick(c);
 }
 
 void core_quarantine(struct core *c, const struct vprobe_stat *vm,

@@ -6,7 +6,8 @@
  * One thread owns a struct core. What may take long (the verifier, the scan
  * for a VMM, attaching it, filling every hole) is a job's phase and runs in a
  * worker, which touches nothing but its job. Jobs of one guest run one after the
- * other, but for a quarantine, which waits for nobody.
+ * other, but for a quarantine, which waits for nobody. Helpers are loaded one after
+ * the other, whosever they are.
  *
  * Whose a registration is (I8): the peer's vsock context id names a VM only as
  * long as that VM lives, so a registration is tied to the VMM *process* that
@@ -47,6 +48,7 @@ enum job_type { JOB_REGISTER, JOB_GOODBYE, JOB_REAPPLY, JOB_QUARANTINE };
 enum job_phase {
 	PHASE_QUEUED,
 	PHASE_LOAD,
+	PHASE_OWNER,
 	PHASE_ATTACH,
 	PHASE_APPLY,
 	PHASE_REMOVE,
@@ -148,7 +150,7 @@ void core_request(struct core *c, uint32_t talker,
 		  const struct vpd_request *req, uint64_t now_ns);
 /*
  * Who made the request with that cookie is gone, NULL: and all others, with the talker;
- * before core_done() of its job.
+ * before core_done() of its job. One that waits for its turn is over.
  */
 void core_closed(struct core *c, uint32_t talker, const uint64_t *cookie);
 /* Put a VM in quarantine. Nothing happens if vprobed is too busy: ask again. */

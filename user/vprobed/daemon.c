@@ -304,11 +304,11 @@ static void talker_exited(struct daemon *d, int status)
 {
 	uint64_t lived = mono_ms() - d->talker_started_ms;
 
-	core_closed(&d->core, d->talker_nr, NULL);
 	d->talker = 0;
 	if (d->talker_fd >= 0)
 		close(d->talker_fd);
 	d->talker_fd = -1;
+	core_closed(&d->core, d->talker_nr, NULL);
 	if (d->opt->oneshot_file)
 		return;
 	if (!d->was_ready) {
