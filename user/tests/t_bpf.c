@@ -14,8 +14,9 @@
 #include "msg.h"
 #include "tap.h"
 
-static const struct bpf_host host = {
+static struct bpf_host host = {
 	.btf_fd = 42,
+	.load_ms = 60000,
 	.ids = { 0, 101, 102, 103, 104 },
 };
 
@@ -89,6 +90,30 @@ static int load(const struct bpf_insn *insns, size_t cnt, char *why, size_t n)
 	return fd;
 }
 
+/* A loop of jumps to the next instruction, with a state for each time around. */
+static void test_slow(void)
+{
+	struct bpf_insn slow[100];
+	char why[512] = "";
+	size_t i;
+	int ret;
+
+	for (i = 0; i < NR(slow); i++)
+		slow[i] = JA(0);
+	slow[0] = MOV_IMM(6, 0);
+	slow[1] = ADD_IMM(6, 1);
+	slow[NR(slow) - 3] = JNE_IMM(6, 1000000, 3 - (int)NR(slow));
+	slow[NR(slow) - 2] = MOV_IMM(0, 0);
+	slow[NR(slow) - 1] = EXIT();
+	host.load_ms = 20;
+	ret = load(slow, NR(slow), why, sizeof(why));
+	ok(ret == -EAGAIN && strstr(why, "longer than 20 ms"),
+	   "a program that takes the verifier long: %s", why);
+	host.load_ms = 60000;
+	ret = load(slow, NR(slow), why, sizeof(why));
+	ok(ret < 0 && ret != -EAGAIN, "given time: %s", why);
+}
+
 static void test_load(void)
 {
 	const struct bpf_insn good[] = {
@@ -122,6 +147,7 @@ static void test_load(void)
 	   "a leaked pointer: %s", why);
 	ok(load(loop, NR(loop), why, sizeof(why)) < 0 &&
 	   strstr(why, "infinite loop"), "a loop without a bound: %s", why);
+	test_slow();
 }
 
 int main(void)

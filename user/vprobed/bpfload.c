@@ -9,9 +9,11 @@
 #include <bpf/btf.h>
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpfload.h"
@@ -26,6 +28,13 @@
 #define LOG_BYTES	(64 * 1024)
 /* Messages without the trace of every instruction (BPF_LOG_STATS). */
 #define LOG_LEVEL_BRIEF	4
+/* The Linux helper takes 0.5 s, on a debug kernel and a busy host several times that. */
+#define LOAD_MS		10000
+
+/* Of C libraries that are older than this name. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 static const char *const call_names[__VPROBE_CALL_MAX] = {
 	[VPROBE_CALL_READ] = "vprobe_read",
@@ -89,6 +98,7 @@ int bpf_host_resolve(struct bpf_host *h)
 	int ret;
 
 	memset(h, 0, sizeof(*h));
+	h->load_ms = LOAD_MS;
 	h->btf_fd = find_module_btf(&id);
 	if (h->btf_fd < 0) {
 		ret = h->btf_fd;
@@ -185,7 +195,8 @@ void bpf_log_tail(const char *log, char *out, size_t size)
 	out[n] = '\0';
 }
 
-static void explain(int err, const char *log, char *why, size_t size)
+static void explain(const struct bpf_host *h, int err, const char *log,
+		    char *why, size_t size)
 {
 	char tail[300];
 
@@ -194,6 +205,10 @@ static void explain(int err, const char *log, char *why, size_t size)
 		snprintf(why, size,
 			 "refused: the host may not load BPF programs: %s",
 			 *tail ? tail : "vprobed needs CAP_BPF");
+	else if (err == -EAGAIN)
+		snprintf(why, size,
+			 "the host kernel's verifier took longer than %u ms; the helper is too complex, or the host too busy",
+			 h->load_ms);
 	else
 		snprintf(why, size, "refused by the host kernel's verifier: %s",
 			 *tail ? tail : strerror(-err));
@@ -209,6 +224,35 @@ static void prog_name(const char *from, char *name)
 	name[i] = '\0';
 }
 
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/*
+ * The verifier ends with EAGAIN when its thread has a signal, whatever that is for:
+ * libbpf tries again, some times. So this one comes again, too.
+ */
+static int timer_start(unsigned int ms, timer_t *timer)
+{
+	const struct sigaction action = { .sa_handler = nothing };
+	const struct itimerspec when = {
+		.it_value = { ms / 1000, ms % 1000 * 1000000L },
+		.it_interval = { 0, 10 * 1000000L },
+	};
+	struct sigevent event = {
+		.sigev_notify = SIGEV_THREAD_ID,
+		.sigev_signo = SIGALRM,
+		.sigev_notify_thread_id = gettid(),
+	};
+
+	if (sigaction(SIGALRM, &action, NULL) ||
+	    timer_create(CLOCK_MONOTONIC, &event, timer))
+		return -errno;
+	timer_settime(*timer, 0, &when, NULL);
+	return 0;
+}
+
 static int load_lowered(const struct bpf_host *h, const struct bpf_insn *insns,
 			uint32_t cnt, const char *name, char *log)
 {
@@ -219,11 +263,16 @@ static int load_lowered(const struct bpf_host *h, const struct bpf_insn *insns,
 		    .log_level = LOG_LEVEL_BRIEF,
 		    .log_size = LOG_BYTES,
 		    .log_buf = log);
+	timer_t timer;
 	int fd, ret;
 
+	ret = timer_start(h->load_ms, &timer);
+	if (ret)
+		return ret;
 	ret = caps_bpf_only();
 	fd = ret ? ret : bpf_prog_load(BPF_PROG_TYPE_SYSCALL, name, "GPL",
 				       insns, cnt, &opts);
+	timer_delete(timer);
 	ret = caps_normal();
 	if (ret) {
 		/* Without them every later call would fail in odd ways. */
@@ -254,7 +303,7 @@ int bpf_host_load(const struct bpf_host *h, const uint8_t *insns, uint32_t cnt,
 	if (!fd)
 		fd = load_lowered(h, copy, cnt, bpf_name, log);
 	if (fd < 0)
-		explain(fd, log, why, size);
+		explain(h, fd, log, why, size);
 out:
 	free(copy);
 	free(log);

@@ -12,9 +12,11 @@
  * struct bpf_host - the host functions that helpers may call
  * @btf_fd: BTF of module vprobe
  * @ids: BTF id of each function, by enum vprobe_call
+ * @load_ms: how long the verifier may take
  */
 struct bpf_host {
 	int btf_fd;
+	unsigned int load_ms;
 	uint32_t ids[__VPROBE_CALL_MAX];
 };
 
@@ -39,9 +41,10 @@ int bpf_host_resolve(struct bpf_host *h);
  * @why: out: if refused, what the verifier said last
  * @size: room in @why
  *
- * Changes the capabilities of the calling thread meanwhile.
+ * Changes the capabilities of the calling thread meanwhile, and sends it SIGALRM once
+ * its time is over.
  *
- * Return: a program's file descriptor or a negative errno
+ * Return: a program's file descriptor or a negative errno: -EAGAIN if it took too long
  */
 int bpf_host_load(const struct bpf_host *h, const uint8_t *insns, uint32_t cnt,
 		  const char *name, char *why, size_t size);
