@@ -181,6 +181,13 @@ one_of_two() { policy_is simple || policy_is watermark; }
 	refused_with 1 'cannot be "5000000000"' \
 		vprobe policy load simple interval_ms=5000000000
 	refused_with 2 'no KEY=VALUE' vprobe policy load simple interval_ms
+	refused_with 1 'knob is out of range' vprobe policy set calm_ms=7200000
+	refused_with 1 'knob is out of range' vprobe policy set busy_ms=5
+	refused_with 1 'knob is out of range' \
+		vprobe policy load simple interval_ms=5
+	refused_with 1 'knob is out of range' \
+		vprobe policy load headroom interval_ms=0
+	refused_with 1 'knob is out of range' vprobe policy load fair busy_ms=9
 	refused_with 1 'no attached VM' vprobe policy load simple --vm nosuch
 	refused_with 1 'No space left' vprobe policy load $EVIL mode=1
 	refused_with 1 'nothing was loaded|no policy was loaded' \

@@ -25,4 +25,10 @@ extern __u64 vprobe_vm_after(__u64 vm_id) __ksym;
 /* ERANGE, of init(): `vprobe policy load` says that a knob is out of range. */
 #define VPROBE_KNOB_RANGE	34
 
+/* What else vprobe_again() evicts for; for an init() with knobs in milliseconds. */
+static __always_inline bool vprobe_again_may(__u32 ms)
+{
+	return ms >= VPROBE_POLICY_AGAIN_MIN && ms <= VPROBE_POLICY_AGAIN_MAX;
+}
+
 #endif

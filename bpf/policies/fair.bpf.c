@@ -116,8 +116,10 @@ static void settle(struct account *acc, const struct vprobe_policy_vm *vm)
 SEC("struct_ops/init")
 int BPF_PROG(fair_init)
 {
-	return low_percent > high_percent || high_percent > 100 ||
-	       tax_percent > 99 ? -VPROBE_KNOB_RANGE : 0;
+	if (low_percent > high_percent || high_percent > 100 || tax_percent > 99)
+		return -VPROBE_KNOB_RANGE;
+	return vprobe_again_may(calm_ms) && vprobe_again_may(busy_ms) ?
+		0 : -VPROBE_KNOB_RANGE;
 }
 
 SEC("struct_ops.s/decide")

@@ -50,6 +50,12 @@ static struct learned *state_of(__u64 vm_id)
 	return bpf_map_lookup_elem(&learned, &vm_id);
 }
 
+SEC("struct_ops/init")
+int BPF_PROG(headroom_init)
+{
+	return vprobe_again_may(interval_ms) ? 0 : -VPROBE_KNOB_RANGE;
+}
+
 SEC("struct_ops/decide")
 int BPF_PROG(headroom_decide, const struct vprobe_policy_vm *vm,
 	     const struct vprobe_policy_host *host,
@@ -90,6 +96,7 @@ void BPF_PROG(headroom_filled, const struct vprobe_policy_vm *vm,
 
 SEC(".struct_ops")
 struct vprobe_policy_ops headroom = {
+	.init = (void *)headroom_init,
 	.decide = (void *)headroom_decide,
 	.filled = (void *)headroom_filled,
 	.name = "headroom",

@@ -17,6 +17,12 @@
 const volatile __u32 interval_ms = 10000;
 const volatile __u64 leave_mib = 0;
 
+SEC("struct_ops/init")
+int BPF_PROG(simple_init)
+{
+	return vprobe_again_may(interval_ms) ? 0 : -VPROBE_KNOB_RANGE;
+}
+
 SEC("struct_ops/decide")
 int BPF_PROG(simple_decide, const struct vprobe_policy_vm *vm,
 	     const struct vprobe_policy_host *host,
@@ -29,6 +35,7 @@ int BPF_PROG(simple_decide, const struct vprobe_policy_vm *vm,
 
 SEC(".struct_ops")
 struct vprobe_policy_ops simple = {
+	.init = (void *)simple_init,
 	.decide = (void *)simple_decide,
 	.name = "simple",
 };

@@ -29,8 +29,10 @@ static bool taking;
 SEC("struct_ops/init")
 int BPF_PROG(watermark_init)
 {
-	return low_percent > high_percent || high_percent > 100 ?
-		-VPROBE_KNOB_RANGE : 0;
+	if (low_percent > high_percent || high_percent > 100)
+		return -VPROBE_KNOB_RANGE;
+	return vprobe_again_may(calm_ms) && vprobe_again_may(busy_ms) ?
+		0 : -VPROBE_KNOB_RANGE;
 }
 
 static bool is_pressed(const struct vprobe_policy_host *host)
