@@ -300,13 +300,16 @@ static bool claims_cid(pid_t pid, uint32_t cid)
 	bool claims;
 	char *args;
 
+	/*
+	 * First: a command line is memory of the process, and read under its
+	 * mmap_lock, which one that is stuck may hold for ever.
+	 */
+	if (!has_vm_and_vsock(pid))
+		return false;
 	args = read_cmdline(pid, &len);
 	if (!args)
 		return false;
-	/* Cheap first: most processes have no such property. */
-	claims = memmem(args, len, "guest-cid", 9) &&
-		 vprobe_cmdline_cid(args, len) == cid &&
-		 has_vm_and_vsock(pid);
+	claims = vprobe_cmdline_cid(args, len) == cid;
 	free(args);
 	return claims;
 }
