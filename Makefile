@@ -98,24 +98,34 @@ F ?= plain
 shell: all modules-$(F) images
 	@$(BED)/l1 -f $(F) -o build/out/shell
 
+# What runs keeps the file that it was started from: others are put beside it.
 install-guest:
 	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
 	@mkdir -p $(DESTDIR)
-	cp -a build/dist-guest/usr $(DESTDIR)
+	cp -a --remove-destination build/dist-guest/usr $(DESTDIR)
 
 install:
 	@[ -d build/dist/usr ] || { echo 'run "make all" first' >&2; exit 1; }
 	@mkdir -p $(DESTDIR)
-	cp -a build/dist/usr $(DESTDIR)
+	cp -a --remove-destination build/dist/usr $(DESTDIR)
 	# An operator's own configuration stays as it is.
 	[ -e $(DESTDIR)/etc/vprobe/vprobed.conf ] || \
 		cp -a build/dist/etc $(DESTDIR)
 
 # What both of them copied, by the list of what was built. A configuration that was
-# changed stays, and what runs, or is loaded, goes on.
-uninstall: DEST = $(abspath $(DESTDIR))
+# changed stays. Not while it is in use here: what stops it would be gone.
+uninstall: DEST = $(or $(abspath $(DESTDIR)),/)
 uninstall:
 	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
+	@[ $(DEST) != / ] || [ ! -e /sys/module/vprobe ] || { \
+		echo 'the module vprobe is loaded; before this:'; \
+		echo 'vprobe policy unload; vprobe detach all;'; \
+		echo 'systemctl disable --now vprobed; modprobe -r vprobe'; \
+		exit 1; } >&2
+	@[ $(DEST) != / ] || ! find /etc/systemd/system -name 'vprobe*.service' \
+		2>/dev/null | grep . || { \
+		echo 'a service is enabled; before this: systemctl disable'; \
+		echo 'vprobed on a host, vprobe-inject in a guest'; exit 1; } >&2
 	@for d in build/dist build/dist-guest; do \
 		cd $(CURDIR)/$$d && find usr ! -type d -printf '$(DEST)/%p\0' | \
 			xargs -0 rm -fv || exit; \
@@ -125,8 +135,8 @@ uninstall:
 	@cd build/dist && find etc -type f -exec sh -c \
 		'! cmp -s "$$1" "$(DEST)/$$1" || rm -v "$(DEST)/$$1"' - {} \;
 	@rmdir --ignore-fail-on-non-empty $(DEST)/etc/vprobe 2>/dev/null || :
-	@echo 'on a host that runs it: vprobe policy unload; vprobe detach all;'
-	@echo 'systemctl disable --now vprobed; modprobe -r vprobe; depmod'
+	@[ $(DEST) != / ] || \
+		echo 'and now: depmod on a host, update-initramfs -u in a guest'
 
 clean:
 	rm -rf build
