@@ -24,6 +24,30 @@ static bool is_true(const char *s, size_t len)
 	       (s[1] == 'n' || s[1] == 'N');
 }
 
+/* To the next blank that is not in quotes: as the kernel's next_arg(). */
+static size_t word_length(const char *s)
+{
+	bool quoted = false;
+	size_t len;
+
+	for (len = 0; s[len]; len++) {
+		if (!quoted && strchr(" \t\n", s[len]))
+			break;
+		quoted ^= s[len] == '"';
+	}
+	return len;
+}
+
+/* As the kernel's parameqn(): a dash is as good as an underscore. */
+static bool is_key(const char *s, const char *key)
+{
+	while (*key && (*s == *key || (*s == '-' && *key == '_'))) {
+		s++;
+		key++;
+	}
+	return !*key;
+}
+
 /* The last one counts; what follows "--" is for init. */
 bool cmdline_poisons(const char *cmdline)
 {
@@ -32,14 +56,18 @@ bool cmdline_poisons(const char *cmdline)
 	bool on = false;
 
 	while (*cmdline) {
-		size_t len = strcspn(cmdline, " \t\n");
+		size_t len = word_length(cmdline);
+		const char *end = cmdline + len, *val;
 
 		if (len == 2 && !strncmp(cmdline, "--", 2))
 			break;
-		if (len >= klen && !strncmp(cmdline, key, klen))
-			on = is_true(cmdline + klen, len - klen);
-		cmdline += len;
-		cmdline += strspn(cmdline, " \t\n");
+		cmdline += *cmdline == '"';
+		if (is_key(cmdline, key)) {
+			val = cmdline + klen;
+			val += *val == '"';
+			on = is_true(val, val < end ? end - val : 0);
+		}
+		cmdline = end + strspn(end, " \t\n");
 	}
 	return on;
 }

@@ -67,6 +67,15 @@ static void test_cmdline(void)
 	EXPECT(cmdline_poisons("quiet page_poison=1\n"));
 	EXPECT(cmdline_poisons("page_poison=on quiet"));
 	EXPECT(cmdline_poisons("page_poison=Y"));
+	EXPECT(cmdline_poisons("page-poison=1"));
+	EXPECT(cmdline_poisons("page_poison=\"1\""));
+	EXPECT(cmdline_poisons("quiet \"page_poison=1\""));
+	EXPECT(cmdline_poisons("x=\"a b\" page_poison=1"));
+	EXPECT(!cmdline_poisons("x=\"a page_poison=1 b\""));
+	EXPECT(!cmdline_poisons("page_poison=\"0\""));
+	EXPECT(!cmdline_poisons("page_poison=\"\""));
+	EXPECT(!cmdline_poisons("page_poison=\""));
+	EXPECT(!cmdline_poisons("\"page_poison"));
 	EXPECT(!cmdline_poisons("page_poison=0"));
 	EXPECT(!cmdline_poisons("page_poison=off"));
 	EXPECT(!cmdline_poisons("page_poison="));
