@@ -224,6 +224,8 @@ while read -r file stage text; do
 done < "$O/hostile/expected"
 is 'check of no file' 1 'cannot open' "$O/vprobed/vprobed" --check /nonexistent
 is 'vprobed with an argument' 2 'unexpected' "$O/vprobed/vprobed" x
+is 'vprobed with metrics nowhere' 2 'needs a path' \
+	"$O/vprobed/vprobed" --metrics ''
 is 'vprobed on port 0' 2 'is no vsock port' "$O/vprobed/vprobed" --port 0
 conf=$(mktemp)
 echo 'port = many' > "$conf"

@@ -1,10 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What metrics look like. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "metrics.h"
 #include "tap.h"
+
+/* A reader that takes a little, again and again. */
+static void test_slow_reader(void)
+{
+	const size_t len = 64UL << 20;
+	char *text = calloc(1, len);
+	int64_t start;
+	int pair[2];
+	pid_t pid;
+
+	if (!text || socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+		ok(false, "a pair of sockets");
+		return;
+	}
+	pid = fork();
+	while (!pid) {
+		usleep(10000);
+		if (read(pair[1], text, 4096) < 0)
+			_exit(1);
+	}
+	start = metrics_now_ms();
+	metrics_send(pair[0], text, len, start + 200);
+	start = metrics_now_ms() - start;
+	ok(start >= 200 && start < 10000, "a slow reader is given up on");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(pair[0]);
+	close(pair[1]);
+	free(text);
+}
 
 int main(void)
 {
@@ -32,5 +66,6 @@ int main(void)
 	   "what a label may not have is escaped");
 	ok(len > 6 && !strcmp(text + len - 6, "# EOF\n"), "it ends with EOF");
 	free(text);
+	test_slow_reader();
 	return tap_end();
 }

@@ -86,6 +86,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		a->opt.quarantine = false;
 		break;
 	case OPT_METRICS:
+		/* It would be a socket that has no file, and no owner. */
+		if (!*arg)
+			argp_error(state, "--metrics needs a path");
 		a->opt.metrics = arg;
 		break;
 	case OPT_RUNTIME:

@@ -5,17 +5,22 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "metrics.h"
+
+/* The loop waits meanwhile; those who may connect are root. */
+#define REQUEST_MS	250
+#define REPLY_MS	750
 
 struct family {
 	const char *name;
@@ -134,43 +139,60 @@ static char *document(int dev, size_t *len)
 	return text;
 }
 
-static void send_all(int fd, const char *text, size_t len)
+int64_t metrics_now_ms(void)
 {
-	while (len) {
-		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+	struct timespec ts;
 
-		if (n <= 0)
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+static bool wait_until(int fd, short events, int64_t due_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+	int64_t left = due_ms - metrics_now_ms();
+
+	return left > 0 && poll(&pfd, 1, (int)left) == 1;
+}
+
+void metrics_send(int fd, const char *text, size_t len, int64_t due_ms)
+{
+	while (len && wait_until(fd, POLLOUT, due_ms)) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno != EAGAIN)
 			return;
-		text += n;
-		len -= (size_t)n;
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		}
 	}
 }
 
 void metrics_serve(int listen_fd, int dev)
 {
-	/* The loop waits meanwhile; those who may connect are root. */
-	const struct timeval quick = { .tv_usec = 250000 };
 	char head[160], request[1024];
 	size_t len = 0;
-	ssize_t n;
+	ssize_t n = 0;
+	int64_t due_ms;
 	char *text;
 	int fd;
 
 	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quick, sizeof(quick));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &quick, sizeof(quick));
 	text = document(dev, &len);
-	n = recv(fd, request, sizeof(request), 0);
+	if (wait_until(fd, POLLIN, metrics_now_ms() + REQUEST_MS))
+		n = recv(fd, request, sizeof(request), MSG_DONTWAIT);
+	due_ms = metrics_now_ms() + REPLY_MS;
 	if (text && n > 4 && !memcmp(request, "GET ", 4)) {
 		snprintf(head, sizeof(head),
 			 "HTTP/1.0 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
 			 len);
-		send_all(fd, head, strlen(head));
+		metrics_send(fd, head, strlen(head), due_ms);
 	}
 	if (text)
-		send_all(fd, text, len);
+		metrics_send(fd, text, len, due_ms);
 	free(text);
 	close(fd);
 }
