@@ -306,7 +306,7 @@ static void tell_stopped(struct vprobe_vm *vm, gfn_t gfn, int r)
 {
 	vprobe_count(vm, VPROBE_C_FILL_TIMEOUTS);
 	pr_warn("vprobe: VM %llu (pid %u): guest address %#llx did not come back in %lu s (error %d), stopped\n",
-		vm->id, vm->pid, (u64)gfn << PAGE_SHIFT,
+		vm->id, pid_nr(vm->pid), (u64)gfn << PAGE_SHIFT,
 		wait_limit(vm, r) / HZ, r);
 }
 

@@ -324,29 +324,42 @@ static struct vprobe_helper *helper_load(struct vprobe_set_helper *arg)
 
 /*
  * When VMs lost their helper, for those that are detached and attached again while
- * their VMM lives. Two that share a slot are none the worse: at most a guest that was
- * attached again has to register again.
+ * their VMM lives, and for the next VM of the same VMM. Where two share a slot, the
+ * older one counts as lost with the newer one: its guest may have to register again.
  */
 #define LOST_BITS	8
-static u64 lost_ns[1 << LOST_BITS];
+static struct {
+	const struct mm_struct *mm;	/* of the last one; an address, no more */
+	u64 ns;
+	u64 others_ns;			/* of those before it */
+} lost[1 << LOST_BITS];
+static DEFINE_SPINLOCK(lost_lock);
 
-static u64 *lost_slot(struct vprobe_vm *vm)
-{
-	return &lost_ns[hash_ptr(vm->kvm, LOST_BITS)];
-}
-
-/* Of an earlier attachment; 0: never. Context: any. */
+/* In an earlier attachment; 0: never. Context: any. */
 u64 vprobe_lost_before(struct vprobe_vm *vm)
 {
-	return READ_ONCE(*lost_slot(vm));
+	unsigned int i = hash_ptr(vm->mm, LOST_BITS);
+	u64 ns;
+
+	spin_lock(&lost_lock);
+	ns = lost[i].mm == vm->mm ? lost[i].ns : lost[i].others_ns;
+	spin_unlock(&lost_lock);
+	return ns;
 }
 
 /* What the guest has registered until now is void. Context: vm->lock. */
 void vprobe_note_lost(struct vprobe_vm *vm)
 {
+	unsigned int i = hash_ptr(vm->mm, LOST_BITS);
+
 	lockdep_assert_held(&vm->lock);
-	WRITE_ONCE(vm->lost_ns, ktime_get_boottime_ns());
-	WRITE_ONCE(*lost_slot(vm), vm->lost_ns);
+	vm->lost_ns = ktime_get_boottime_ns();
+	spin_lock(&lost_lock);
+	if (lost[i].mm != vm->mm)
+		lost[i].others_ns = lost[i].ns;
+	lost[i].mm = vm->mm;
+	lost[i].ns = vm->lost_ns;
+	spin_unlock(&lost_lock);
 }
 
 /* Context: pass_lock. */

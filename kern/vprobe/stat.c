@@ -64,7 +64,7 @@ void vprobe_get_stat(struct vprobe_vm *vm, struct vprobe_stat *stat)
 {
 	unsigned int i;
 
-	stat->pid = vm->pid;
+	stat->pid = pid_vnr(vm->pid);
 	stat->cid = vm->cid;
 	stat->flags = vm->flags;
 	stat->granule_shift = vm->granule_shift;

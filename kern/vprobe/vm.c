@@ -5,9 +5,9 @@
  * An attached VM holds a reference on the KVM VM, on the iommufds, and on the
  * module. It stays attached until somebody detaches it or the VMM's address
  * space goes away, whichever comes first; nobody has to keep /dev/vprobe open.
- * The VMM's death is noticed by an MMU notifier, which runs before the VMM's
- * files are closed; the rest is done by a work, as a notifier cannot unregister
- * itself.
+ * The VMM's death is noticed by an MMU notifier, which mostly runs before the
+ * VMM's files are closed; the rest is done by a work, as a notifier cannot
+ * unregister itself. A VMM that closes the VM and lives on: vprobe_track_close().
  */
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -102,6 +102,7 @@ static void vm_free_rest(struct vprobe_vm *vm)
 		mmdrop(vm->mm);
 	if (vm->kvm)
 		kvm_put_kvm(vm->kvm);
+	put_pid(vm->pid);
 	/* Policies look at VMs without a reference. */
 	kfree_rcu(vm, rcu);
 }
@@ -387,7 +388,9 @@ static void vm_release(struct work_struct *work)
 	vprobe_vm_put(vm);
 }
 
-static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg)
+/* @file: out: for the caller to put, or NULL */
+static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg,
+		       struct file **file)
 {
 	struct fd f = fdget(arg->kvm_fd);
 	int r = 0;
@@ -396,7 +399,8 @@ static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		arg->reason = VPROBE_REASON_NOT_KVM;
 		r = -EINVAL;
 	} else {
-		vm->kvm = fd_file(f)->private_data;
+		*file = get_file(fd_file(f));
+		vm->kvm = (*file)->private_data;
 		if (!kvm_get_kvm_safe(vm->kvm)) {
 			vm->kvm = NULL;
 			arg->reason = VPROBE_REASON_DYING;
@@ -406,7 +410,6 @@ static int vm_take_kvm(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	fdput(f);
 	if (r)
 		return r;
-	vm->lost_ns = vprobe_lost_before(vm);
 	mmgrab(vm->kvm->mm);
 	vm->mm = vm->kvm->mm;
 	if (vm->kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
@@ -481,17 +484,6 @@ static int vm_check_ram(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	return 0;
 }
 
-/* Whoever reads it may be in another PID namespace than who attached. */
-static u32 host_pid(pid_t pid)
-{
-	u32 nr;
-
-	rcu_read_lock();
-	nr = pid_nr(find_vpid(pid));
-	rcu_read_unlock();
-	return nr;
-}
-
 static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 {
 	struct vprobe_vm *vm;
@@ -514,7 +506,8 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 	INIT_DELAYED_WORK(&vm->failsafe_work, vprobe_failsafe_work);
 	INIT_DELAYED_WORK(&vm->policy_work, vprobe_policy_work);
 	vm->mn.ops = &vm_mn_ops;
-	vm->pid = host_pid(arg->pid);
+	/* Whoever reads it may be in another PID namespace than who attached. */
+	vm->pid = find_get_pid(arg->pid);
 	vm->cid = arg->cid;
 	vm->flags = arg->flags;
 	vm->granule_shift = arg->granule_shift ?: 21;
@@ -555,6 +548,8 @@ static int vm_reserve_id(struct vprobe_vm *vm, struct vprobe_attach *arg)
 		arg->reason = VPROBE_REASON_ATTACHED;
 		r = -EEXIST;
 	} else {
+		/* Not before: what came before this attachment is over. */
+		vm->lost_ns = vprobe_lost_before(vm);
 		/* Not used again soon: an operator may hold an old one. */
 		r = xa_alloc_cyclic(&vprobe_vms, &id, vm, XA_LIMIT(1, S32_MAX),
 				    &next_id, GFP_KERNEL);
@@ -662,6 +657,7 @@ static int check_attach(struct vprobe_attach *arg)
  */
 int vprobe_attach(struct vprobe_attach *arg)
 {
+	struct file *file = NULL;
 	struct vprobe_vm *vm;
 	int r;
 
@@ -673,7 +669,7 @@ int vprobe_attach(struct vprobe_attach *arg)
 		arg->reason = VPROBE_REASON_NO_MEMORY;
 		return -ENOMEM;
 	}
-	r = vm_take_kvm(vm, arg);
+	r = vm_take_kvm(vm, arg, &file);
 	if (!r)
 		r = vm_check_ram(vm, arg);
 	if (!r)
@@ -682,6 +678,9 @@ int vprobe_attach(struct vprobe_attach *arg)
 		r = vm_publish(vm, arg);
 	if (r)
 		vm_free(vm);
+	/* Until here nobody could close the VM, see vprobe_track_close(). */
+	if (file)
+		fput(file);
 	return r;
 }
 

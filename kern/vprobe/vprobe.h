@@ -154,7 +154,7 @@ struct vprobe_vm {
 	struct mmu_notifier mn;
 	struct work_struct release_work;
 	struct work_struct free_work;
-	u32 pid;
+	struct pid *pid;			/* of the VMM */
 	u32 cid;
 	u32 flags;
 	u32 granule_shift;

@@ -244,10 +244,11 @@ int vprobe_track_reset(struct kvm_vcpu *vcpu,
  * @node: ours
  *
  * Its process may go on with another VM in the same memory, of which nothing tells:
- * fills every hole before that, then detaches. (A process that ends has given up its
- * memory before its files, see vm_mm_release().)
+ * fills every hole before that, then detaches. Mostly the process ends instead, and
+ * has given up its memory before; if something else still uses that (vhost does until
+ * its own file is closed), there is nobody to fill anything for.
  *
- * Context: close(), with track_srcu.
+ * Context: close(), or a kernel thread that does it for another, with track_srcu.
  */
 void vprobe_track_close(struct kvm *kvm,
 			struct kvm_page_track_notifier_node *node)
@@ -259,8 +260,10 @@ void vprobe_track_close(struct kvm *kvm,
 	/* No helper from here on, see vprobe_set_helper(). */
 	spin_lock(&vm->lock);
 	vm->closed = true;
+	vprobe_note_lost(vm);
 	spin_unlock(&vm->lock);
-	fill_now(vm);
+	if (!(current->flags & (PF_EXITING | PF_KTHREAD)))
+		fill_now(vm);
 	vprobe_queue_release(vm);
 }
 

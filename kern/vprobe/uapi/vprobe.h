@@ -92,8 +92,8 @@ struct vprobe_info {
  * @kvm_fd: file descriptor of the VM, in the caller
  * @nr_iommufds: how many of @iommufds are used
  * @iommufds: every iommufd that maps this VM's memory
- * @pid: process id of the VMM as the caller sees it; kept as a label, as the host
- *	sees it
+ * @pid: process id of the VMM as the caller sees it, kept as a label; stat says how
+ *	its caller sees it
  * @cid: the VM's vsock context id, kept as a label; 0 if it has none
  * @granule_shift: log2 of the reclaim granule in bytes; 0 means 21
  * @fill_timeout_ms: how long a vCPU may wait for a block, at least
