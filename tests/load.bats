@@ -27,8 +27,8 @@ reclaim_for() {
 	local end=$((SECONDS + $1))
 
 	while [ $SECONDS -lt $end ]; do
-		vprobe --json reclaim a all >>/run/reclaims 2>>/run/bad ||
-			echo "exit status $?" >>/run/bad
+		vprobe --json reclaim a all >>/run/reclaims 2>/run/error ||
+			{ echo "exit status $?"; cat /run/error; } >>/run/bad
 		sleep 0.1
 	done
 }
@@ -45,7 +45,8 @@ under_load() {
 
 	shift
 	guest_run a 'rm -f /run/enough /run/fio.status'
-	GUEST_TIMEOUT=$((s * 3 + 120)) guest_run a "fio --name=v --filename=/dev/nvme0n1 --rw=randrw --bs=64k \
+	GUEST_TIMEOUT=$((s * 3 + 120)) guest_run a \
+		"fio --name=v --filename=/dev/nvme0n1 --rw=randrw --bs=64k \
 		--size=32m --direct=1 --ioengine=libaio --iodepth=8 \
 		--verify=crc32c --verify_fatal=1 --verify_backlog=64 \
 		--loops=1000 --runtime=$s --time_based=1 >/run/fio.log 2>&1
@@ -65,7 +66,7 @@ under_load() {
 	[ "$(guest_run a 'cat /run/fio.status')" = 0 ]
 }
 
-none_failed() { [ ! -s /run/bad ] || { sort /run/bad | uniq -c; return 1; }; }
+none_failed() { [ ! -e /run/bad ] || { sort /run/bad | uniq -c; return 1; }; }
 
 passes() { jq -s length /run/reclaims; }
 
