@@ -2,7 +2,7 @@
 #
 # Devices, IOASes and memslots that come, and go, while there are holes: they see
 # them as holes, and what the devices read is right all the same (I1, I3).
-# takes: 320
+# takes: 480
 # long
 
 load lib/vm.bash

@@ -2,7 +2,7 @@
 #
 # Taking memory ten times a second from a guest that works as hard as it can:
 # fio with verification on the NVMe, and memory with checked contents.
-# takes: 270
+# takes: 360
 
 load lib/vm.bash
 load lib/host.bash
