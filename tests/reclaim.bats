@@ -8,6 +8,8 @@ load lib/vm.bash
 load lib/host.bash
 load lib/vprobe.bash
 
+TRACE=/sys/kernel/tracing
+
 setup_file() {
 	host_log_clean
 	vprobed_start
@@ -15,6 +17,8 @@ setup_file() {
 }
 
 teardown_file() {
+	# 64 MiB for each CPU.
+	echo 4 > $TRACE/buffer_size_kb
 	vm_kill_all
 	vprobed_stop
 }
@@ -106,8 +110,6 @@ for_others() {
 	[ "$(vstat a watches.emulated)" = 0 ]
 	[ "$(vstat a fills.failsafes)" = 0 ]
 }
-
-TRACE=/sys/kernel/tracing
 
 # All exits of guests for want of a page that may be written to.
 trace_faults() {
