@@ -246,7 +246,8 @@ root_without() {
 @test "two VMs with one name: it is not clear which one is meant" {
 	vm_start b mem=256M smp=1 inject=no
 	up b
-	vprobe attach "$(vm_pid b)" --name a
+	# Firmware has QEMU take the memslot of its RAM away for a moment.
+	wait_until 30 vprobe attach "$(vm_pid b)" --name a
 	refused_with 1 '2 attached VMs match' vprobe reclaim a all
 	refused_with 1 '2 attached VMs match' vprobe detach a
 	vprobe detach "pid:$(vm_pid b)"
