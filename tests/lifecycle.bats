@@ -237,27 +237,19 @@ new_kernel() {
 	[ "$(vstat a fills.failsafe_writes)" = "$writes" ]
 }
 
-# What mockvmm has of its 64 MiB.
-mock_mib() {
-	for fd in "/proc/$(held_pid vmm)"/fd/*; do
-		case $(readlink "$fd") in
-		/memfd:mock*) mib_behind "$fd" ;;
-		esac
-	done
-}
-
-is_not_attached() { [ -z "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" ]; }
+is_not_attached() { ! is_attached "$1"; }
 
 @test "a VMM closes its VM and goes on in the same memory: all of it is back" {
 	hold vmm "$TOOLS/mockvmm" -i 1 "$(head -n 1 /run/testbed/edu)"
-	[ "$(mock_mib)" = 64 ]
+	ram=$(memfds "$(held_pid vmm)" mock)
+	[ "$(mib_behind "$ram")" = 64 ]
 	vprobe attach "$(held_pid vmm)" --name mock
 	bad_helper mock free $((16 << 20)) 16 9 $((8 << 20))
 	vprobe reclaim mock all
 	[ "$(vstat mock memory.holes)" = 16 ]
-	[ "$(mock_mib)" = 32 ]
+	[ "$(mib_behind "$ram")" = 32 ]
 	[ "$(tell vmm again)" = again ]
-	[ "$(mock_mib)" = 64 ]
+	[ "$(mib_behind "$ram")" = 64 ]
 	wait_until 30 is_not_attached mock
 	# The next one is another VM.
 	vprobe attach "$(held_pid vmm)" --name mock

@@ -33,7 +33,6 @@ teardown_file() {
 
 start() { vprobed_start --config $CONF; }
 
-is_attached() { [ -n "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" ]; }
 is_quarantined() { [ "$(vstat "$1" state)" = quarantined ]; }
 
 # What the guest's injector hears from the host.

@@ -3,6 +3,7 @@
 #
 # What tests look at on the testbed's host, apart from the vprobe command.
 #
+#	memfds PID NAME		paths of the memfds of a process with such a name
 #	vm_ram NAME		paths of the memfds behind guest RAM
 #	mib_behind FILE		what such a memfd has, in MiB, without delay
 #	vm_ram_resident NAME	bytes of guest RAM that the host backs
@@ -31,15 +32,17 @@ complaints() {
 		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq'
 }
 
-vm_ram() {
+memfds() {
 	local fd
 
-	for fd in "/proc/$(vm_pid "$1")"/fd/*; do
+	for fd in "/proc/$1"/fd/*; do
 		case $(readlink "$fd") in
-		/memfd:memory-backend-memfd*) echo "$fd" ;;
+		/memfd:"$2"*) echo "$fd" ;;
 		esac
 	done
 }
+
+vm_ram() { memfds "$(vm_pid "$1")" memory-backend-memfd; }
 
 mib_behind() { echo $(($(stat -L -c %b "$1") >> 11)); }
 

@@ -23,6 +23,7 @@
 #	refused_with CODE PATTERN COMMAND...	it says no, in a sentence
 #	vprobe_gone		ends vprobed, unloads the module: the kernel frees
 #				the programs that hold it only a moment later
+#	is_attached NAME
 #	nobody_attached		no VM is
 #	hex COUNT DIGITS	what edu and latedev print of COUNT such bytes
 #	bad_helper NAME ARGS...	give the VM a helper of host/mklie.c, which
@@ -141,6 +142,7 @@ refused_with() {
 	return 1
 }
 
+is_attached() { [ -n "$(vprobe --json ls | jq ".[] | select(.name == \"$1\")")" ]; }
 nobody_attached() { [ "$(vprobe --json ls | jq length)" = 0 ]; }
 
 vprobe_gone() {
