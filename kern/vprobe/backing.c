@@ -218,6 +218,31 @@ struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
 	return b;
 }
 
+/*
+ * The list is there during a pass only: it holds the files, and memory that the VMM
+ * unplugs would stay in the host. What else is asked about it is noted.
+ *
+ * Context: process, pass_lock, or nobody else knows the VM.
+ */
+void vprobe_backings_set(struct vprobe_vm *vm, struct vprobe_backings *b)
+{
+	unsigned int i;
+
+	vm->backings = b;
+	vm->has_ram[false] = false;
+	vm->has_ram[true] = false;
+	for (i = 0; i < b->nr; i++)
+		vm->has_ram[is_file_hugepages(b->b[i].file)] = true;
+	WRITE_ONCE(vm->ram_bytes, b->bytes);
+}
+
+/* Context: as vprobe_backings_set(). */
+void vprobe_backings_drop(struct vprobe_vm *vm)
+{
+	vprobe_backings_put(vm->backings);
+	vm->backings = NULL;
+}
+
 /* The piece that @gfn is in, or NULL. Context: any. */
 const struct vprobe_backing *
 vprobe_backing_at(const struct vprobe_backings *b, gfn_t gfn)
@@ -326,6 +351,9 @@ static int check_folio(struct vprobe_blk *blk, struct folio *folio)
 		return -ERANGE;
 	if (folio_maybe_dma_pinned(folio))
 		return -EBUSY;
+	/* One of its pages has failed: the others' allocator would not know which. */
+	if (folio_test_large(folio) && folio_contain_hwpoisoned_page(folio))
+		return -EBUSY;
 	return 0;
 }
 
@@ -334,8 +362,8 @@ static int check_folio(struct vprobe_blk *blk, struct folio *folio)
  * @blk: a block that the caller owns and that iommufd has unpinned
  *
  * Context: process. Takes folio locks.
- * Return: 0; EBUSY if a folio is still pinned by somebody, ERANGE if a folio
- * reaches out of the block.
+ * Return: 0; EBUSY if a folio is still pinned by somebody, or is large and in part
+ * poisoned (hwpoison), ERANGE if a folio reaches out of the block.
  */
 int vprobe_backing_check(struct vprobe_blk *blk)
 {
@@ -354,11 +382,17 @@ int vprobe_backing_check(struct vprobe_blk *blk)
 static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
+	bool failed = folio_contain_hwpoisoned_page(folio);
 	int r;
 
-	if (folio_mapped(folio))
+	/*
+	 * Where a page that has failed was mapped, there is an entry that says so. It has
+	 * to go, as nobody could pin there what a fill brings, and only goes with all
+	 * private copies of this page.
+	 */
+	if (folio_mapped(folio) || failed)
 		unmap_mapping_pages(mapping, folio->index, folio_nr_pages(folio),
-				    false);
+				    failed);
 	r = check_folio(blk, folio);
 	if (r)
 		return r;
@@ -391,6 +425,18 @@ static int punch_hugetlb(struct vprobe_blk *blk)
 			     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			     (loff_t)blk->pgoff << PAGE_SHIFT,
 			     vprobe_blk_bytes(blk));
+}
+
+/*
+ * shmem finds out by itself that pages are gone, with the next call for this file:
+ * until then they count for its mount and for vm_committed_as, and others go
+ * without.
+ */
+static void count_dropped(struct file *file)
+{
+	struct kstat stat;
+
+	vfs_getattr_nosec(&file->f_path, &stat, STATX_BLOCKS, 0);
 }
 
 /**
@@ -430,10 +476,10 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
 	/* One flush for all of it; the folios then are mostly unmapped. */
 	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
 
-	/* shmem finds out by itself that pages are gone, with its next call. */
 	r = visit_folios(blk, drop_folio);
 	if (!r)
 		drop_swapped(blk);
+	count_dropped(blk->file);
 	return r;
 }
 
@@ -536,15 +582,9 @@ u64 vprobe_freed_pages(bool hugetlb)
 /* Context: process, pass_lock. Whether some guest memory is of that kind. */
 bool vprobe_backing_has(struct vprobe_vm *vm, bool hugetlb)
 {
-	unsigned int i;
-
 	lockdep_assert_held(&vm->pass_lock);
 
-	for (i = 0; vm->backings && i < vm->backings->nr; i++) {
-		if (is_file_hugepages(vm->backings->b[i].file) == hugetlb)
-			return true;
-	}
-	return !vm->backings;
+	return vm->has_ram[hugetlb];
 }
 
 /**
@@ -569,7 +609,8 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
  * @blk: a block that the caller owns
  *
  * What is there is kept. The memory is charged to the VM's cgroup and follows
- * the policy of the file. Does not invoke the OOM killer. The reserve is used
+ * the NUMA policy of the file, which hugetlbfs has none of: there it is that of the
+ * task. Does not invoke the OOM killer. The reserve is used
  * when there is no other memory.
  *
  * Context: process.

@@ -6,30 +6,26 @@
 #include "vprobe.h"
 
 struct map {
-	struct vprobe_block __user *blocks;
+	struct vprobe_block *blocks;
 	u32 room;
 	u32 nr;
 	gfn_t done;	/* up to here, exclusive */
 };
 
-static int map_add(struct map *map, gfn_t gfn, gfn_t watch_gfn, u32 order,
-		   u32 state)
+static void map_add(struct map *map, gfn_t gfn, gfn_t watch_gfn, u32 order,
+		    u32 state)
 {
-	struct vprobe_block b = {
-		.gpa = gfn_to_gpa(gfn),
-		.watch_gpa = gfn_to_gpa(watch_gfn),
-		.order = order,
-		.state = state,
-	};
-
-	if (map->nr < map->room &&
-	    copy_to_user(&map->blocks[map->nr], &b, sizeof(b)))
-		return -EFAULT;
+	if (map->nr < map->room)
+		map->blocks[map->nr] = (struct vprobe_block) {
+			.gpa = gfn_to_gpa(gfn),
+			.watch_gpa = gfn_to_gpa(watch_gfn),
+			.order = order,
+			.state = state,
+		};
 	map->nr++;
-	return 0;
 }
 
-static int map_add_blk(struct map *map, struct vprobe_blk *blk)
+static void map_add_blk(struct map *map, struct vprobe_blk *blk)
 {
 	static const u32 uapi_state[] = {
 		[VPROBE_ARMING] = VPROBE_BLOCK_WATCHED,
@@ -40,22 +36,54 @@ static int map_add_blk(struct map *map, struct vprobe_blk *blk)
 		[VPROBE_GONE] = VPROBE_BLOCK_FREE,
 	};
 
-	return map_add(map, blk->gfn, blk->watch_gfn, blk->order,
-		       uapi_state[READ_ONCE(blk->state)]);
+	map_add(map, blk->gfn, blk->watch_gfn, blk->order,
+		uapi_state[READ_ONCE(blk->state)]);
 }
 
 /* List blocks up to @last, inclusive, from where the map is. */
-static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
+static void map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
 {
 	struct vprobe_blk *blk;
-	int r = 0;
 
-	while (!r && map->done <= last) {
+	while (map->done <= last) {
 		blk = vprobe_blk_next(vm, &map->done, last);
 		if (!blk)
 			break;
-		r = map_add_blk(map, blk);
+		map_add_blk(map, blk);
 		vprobe_blk_put(blk);
+		cond_resched();
+	}
+}
+
+typedef int (*report_fn)(struct vprobe_vm *vm, void *arg,
+			 const struct vprobe_report *report);
+
+static int ask_backing(struct vprobe_vm *vm, const struct vprobe_backing *b,
+		       unsigned long deadline, report_fn fn, void *arg)
+{
+	gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift - PAGE_SHIFT));
+	gfn_t end = b->gfn + b->npages;
+	unsigned long runs = vprobe_max_runs(b->npages);
+	unsigned int i, nr;
+	int r = 0;
+
+	while (!r && gfn < end) {
+		if (signal_pending(current))
+			return -EINTR;
+		/* A vCPU tries the lock for the fail-safe, or somebody waits. */
+		if (READ_ONCE(vm->failsafe) ||
+		    (!deadline && atomic_read(&vm->waiters)))
+			return -EBUSY;
+		if (deadline && vprobe_policy_pass_is_over(vm, deadline))
+			return -EINTR;
+		if (!runs--) {
+			vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
+			return -EPROTO;
+		}
+		cond_resched();
+		r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
+		for (i = 0; !r && i < nr; i++)
+			r = fn(vm, arg, &vm->reports[i]);
 	}
 	return r;
 }
@@ -65,41 +93,16 @@ static int map_blks(struct vprobe_vm *vm, struct map *map, gfn_t last)
  * @deadline (jiffies) for a policy. Anybody else goes before: who waits for the lock
  * was promised that it is free soon.
  */
-static int ask_all(struct vprobe_vm *vm, unsigned long deadline,
-		   int (*fn)(struct vprobe_vm *vm, void *arg,
-			     const struct vprobe_report *report), void *arg)
+static int ask_all(struct vprobe_vm *vm, unsigned long deadline, report_fn fn,
+		   void *arg)
 {
-	unsigned int i, j, nr;
+	unsigned int i;
 	int r;
 
 	r = vprobe_refresh_backings(vm);
-	for (i = 0; !r && i < vm->backings->nr; i++) {
-		const struct vprobe_backing *b = &vm->backings->b[i];
-		gfn_t gfn = ALIGN(b->gfn, 1UL << (vm->granule_shift -
-						  PAGE_SHIFT));
-		gfn_t end = b->gfn + b->npages;
-		unsigned long runs = vprobe_max_runs(b->npages);
-
-		while (!r && gfn < end) {
-			if (signal_pending(current))
-				return -EINTR;
-			/* A vCPU tries the lock for the fail-safe, or somebody waits. */
-			if (READ_ONCE(vm->failsafe) ||
-			    (!deadline && atomic_read(&vm->waiters)))
-				return -EBUSY;
-			if (deadline &&
-			    vprobe_policy_pass_is_over(vm, deadline))
-				return -EINTR;
-			if (!runs--) {
-				vprobe_count(vm, VPROBE_C_HELPER_ERRORS);
-				return -EPROTO;
-			}
-			cond_resched();
-			r = vprobe_ask(vm, gfn, end, &gfn, vm->reports, &nr);
-			for (j = 0; !r && j < nr; j++)
-				r = fn(vm, arg, &vm->reports[j]);
-		}
-	}
+	for (i = 0; !r && i < vm->backings->nr; i++)
+		r = ask_backing(vm, &vm->backings->b[i], deadline, fn, arg);
+	vprobe_backings_drop(vm);
 	return r;
 }
 
@@ -108,16 +111,15 @@ static int map_report(struct vprobe_vm *vm, void *arg,
 		      const struct vprobe_report *p)
 {
 	struct map *map = arg;
-	int r;
 
 	if (p->gfn < map->done)
 		return 0;
-	r = map_blks(vm, map, p->gfn + (1UL << p->order) - 1);
-	if (r || p->gfn < map->done)
-		return r;
-	r = map_add(map, p->gfn, p->watch_gfn, p->order, VPROBE_BLOCK_FREE);
+	map_blks(vm, map, p->gfn + (1UL << p->order) - 1);
+	if (p->gfn < map->done)
+		return 0;
+	map_add(map, p->gfn, p->watch_gfn, p->order, VPROBE_BLOCK_FREE);
 	map->done = p->gfn + (1UL << p->order);
-	return r;
+	return 0;
 }
 
 static int count_report(struct vprobe_vm *vm, void *arg,
@@ -152,8 +154,28 @@ int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes)
 	r = vprobe_may_pass(vm, &reason);
 	if (!r)
 		r = ask_all(vm, deadline, count_report, bytes);
-	*bytes = min(*bytes, vm->backings->bytes);
+	*bytes = min(*bytes, vm->ram_bytes);
 	WRITE_ONCE(vm->free_bytes, r ? 0 : *bytes);
+	return r;
+}
+
+static int map_all(struct vprobe_vm *vm, struct vprobe_map *arg, struct map *map)
+{
+	int r;
+
+	r = vprobe_ask_pass(vm);
+	if (r)
+		return r;
+	if (arg->flags & VPROBE_MAP_ASK) {
+		r = vprobe_may_pass(vm, &arg->reason);
+		if (!r) {
+			r = ask_all(vm, 0, map_report, map);
+			arg->reason = vprobe_pass_reason(r);
+		}
+	}
+	if (!r)
+		map_blks(vm, map, ULONG_MAX);
+	mutex_unlock(&vm->pass_lock);
 	return r;
 }
 
@@ -162,31 +184,27 @@ int vprobe_count_free(struct vprobe_vm *vm, unsigned long deadline, u64 *bytes)
  * @vm: the VM
  * @arg: see struct vprobe_map
  *
+ * User memory may be long in coming, so it is not touched under a lock that vCPUs
+ * may want.
+ *
  * Context: process. Waits for a pass to end.
  */
 int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
 {
-	struct map map = {
-		.blocks = u64_to_user_ptr(arg->blocks),
-		.room = arg->nr,
-	};
+	struct map map = { .room = arg->nr };
 	int r;
 
 	if (arg->flags & ~VPROBE_MAP_ASK)
 		return -EINVAL;
-	r = vprobe_ask_pass(vm);
-	if (r)
-		return r;
-	if (arg->flags & VPROBE_MAP_ASK) {
-		r = vprobe_may_pass(vm, &arg->reason);
-		if (!r) {
-			r = ask_all(vm, 0, map_report, &map);
-			arg->reason = vprobe_pass_reason(r);
-		}
-	}
-	if (!r)
-		r = map_blks(vm, &map, ULONG_MAX);
-	mutex_unlock(&vm->pass_lock);
+	map.blocks = kvmalloc_array(map.room, sizeof(*map.blocks),
+				    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!map.blocks)
+		return -ENOMEM;
+	r = map_all(vm, arg, &map);
+	if (copy_to_user(u64_to_user_ptr(arg->blocks), map.blocks,
+			 min(map.nr, map.room) * sizeof(*map.blocks)))
+		r = -EFAULT;
+	kvfree(map.blocks);
 	arg->nr = map.nr;
 	return r;
 }

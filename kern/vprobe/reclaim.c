@@ -28,6 +28,8 @@ struct pass {
 	bool asks;			/* the built-in one need not be asked */
 	bool take_later;		/* its second choice, too */
 	bool saw_later;
+	bool over;			/* it has enough, or others go before */
+	u64 vcpu_fills;			/* at its begin */
 };
 
 /*
@@ -45,14 +47,31 @@ static bool pass_is_over(struct pass *pass)
 {
 	struct vprobe_vm *vm = pass->vm;
 
-	if (pass->deadline && time_after(jiffies, pass->deadline))
-		return true;
-	if (pass->asks && atomic_read(&vm->askers))
-		return true;
-	return pass->taken >= pass->target || signal_pending(current) ||
-	       atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||
-	       READ_ONCE(vm->dying) ||
-	       READ_ONCE(vm->region_gen) != READ_ONCE(vm->pass_gen);
+	if ((pass->deadline && time_after(jiffies, pass->deadline)) ||
+	    (pass->asks && atomic_read(&vm->askers)) ||
+	    pass->taken >= pass->target || signal_pending(current) ||
+	    atomic_read(&vm->waiters) || READ_ONCE(vm->failsafe) ||
+	    READ_ONCE(vm->dying) ||
+	    READ_ONCE(vm->region_gen) != READ_ONCE(vm->pass_gen))
+		pass->over = true;
+	return pass->over;
+}
+
+static u64 vcpu_fills(struct vprobe_vm *vm)
+{
+	return atomic64_read(&vm->counter[VPROBE_C_FILLS_VCPU]);
+}
+
+/*
+ * iommufd's locks were not to be had: as vCPUs need blocks, which is no error, or as
+ * the VMM maps memory or attaches a device, and that may take long.
+ */
+static int punch_was_busy(struct pass *pass)
+{
+	if (!pass_is_over(pass) && vcpu_fills(pass->vm) == pass->vcpu_fills)
+		return -EBUSY;
+	pass->over = true;
+	return 0;
 }
 
 /* Everything was in place, but this block stays with the guest. */
@@ -426,9 +445,8 @@ static int batch_take(struct pass *pass, struct batch *batch)
 	if (batch->nr)
 		batch_punch(vm, batch);
 	for (i = 0; i < batch->nr; i++) {
-		/* The VMM maps memory, or attaches a device: that may take long. */
 		if (finish_blk(pass, batch->blk[i]) == VPROBE_REASON_BUSY)
-			r = r ?: -EBUSY;
+			r = r ?: punch_was_busy(pass);
 		batch_remove(batch, i);
 		cond_resched();
 	}
@@ -490,6 +508,7 @@ static int scan_backing(struct pass *pass, const struct vprobe_backing *b)
 	return 0;
 }
 
+/* Ends with vprobe_backings_drop(), also after an error. */
 int vprobe_refresh_backings(struct vprobe_vm *vm)
 {
 	struct vprobe_backings *b;
@@ -501,9 +520,7 @@ int vprobe_refresh_backings(struct vprobe_vm *vm)
 	b = vprobe_backings_get(vm);
 	if (IS_ERR(b))
 		return PTR_ERR(b);
-	vprobe_backings_put(vm->backings);
-	vm->backings = b;
-	WRITE_ONCE(vm->ram_bytes, b->bytes);
+	vprobe_backings_set(vm, b);
 	return 0;
 }
 
@@ -570,6 +587,7 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		.deadline = deadline,
 		.asks = asks,
 		.policy = policy,
+		.vcpu_fills = vcpu_fills(vm),
 	};
 	u64 start = ktime_get_ns();
 	bool over;
@@ -589,6 +607,7 @@ static int run_pass(struct vprobe_vm *vm, struct vprobe_reclaim *arg,
 		r = scan_all(&pass);
 	}
 	over = pass_is_over(&pass);
+	vprobe_backings_drop(vm);
 	/* That others ended it, or the deadline, is no error. */
 	if (r == -EINTR && !signal_pending(current))
 		r = 0;
@@ -653,5 +672,7 @@ int vprobe_do_reclaim(struct vprobe_vm *vm, struct vprobe_reclaim *arg)
 		return r;
 	r = run_pass(vm, arg, 0, false, 0);
 	mutex_unlock(&vm->pass_lock);
+	if (!r && arg->taken < arg->target)
+		arg->reason = VPROBE_REASON_BUSY;
 	return min(r, 0);
 }

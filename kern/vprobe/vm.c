@@ -68,6 +68,8 @@ unsigned int vprobe_vm_ids(u64 *ids, unsigned int room)
 #define FREE_TIMEOUT	(HZ / 4)
 /* The same where it fails then */
 #define ATTACH_TIMEOUT	(2 * HZ)
+/* And for a VM without RAM to have some */
+#define RAM_TIMEOUT	HZ
 
 static int vm_destroy_punchers(struct vprobe_vm *vm, long timeout)
 {
@@ -92,7 +94,6 @@ static void vm_free_rest(struct vprobe_vm *vm)
 	for (i = 0; i < vm->nr_iommufds; i++)
 		iommufd_ctx_put(vm->ictx[i]);
 	vprobe_helper_free(vm->helper);
-	vprobe_backings_put(vm->backings);
 	kvfree(vm->reports);
 	kvfree(vm->again);
 	kfree(vm->windows);
@@ -466,22 +467,28 @@ static int vm_take_iommufds(struct vprobe_vm *vm, struct vprobe_attach *arg)
 	return 0;
 }
 
+/*
+ * While firmware sets up what is read-only, the VMM removes a memslot and puts another
+ * one in its place: for that moment a VM may have no RAM.
+ */
 static int vm_check_ram(struct vprobe_vm *vm, struct vprobe_attach *arg)
 {
-	vm->backings = vprobe_backings_get(vm);
-	if (IS_ERR(vm->backings)) {
-		int r = PTR_ERR(vm->backings);
+	unsigned long end = jiffies + RAM_TIMEOUT;
+	struct vprobe_backings *b;
 
-		vm->backings = NULL;
-		arg->reason = vprobe_pass_reason(r);
-		return r;
-	}
-	if (vm->backings->bytes < (1ULL << vm->granule_shift)) {
-		arg->reason = VPROBE_REASON_RAM_NOT_MEMFD;
-		return -EOPNOTSUPP;
-	}
-	vm->ram_bytes = vm->backings->bytes;
-	return 0;
+	do {
+		b = vprobe_backings_get(vm);
+		if (IS_ERR(b)) {
+			arg->reason = vprobe_pass_reason(PTR_ERR(b));
+			return PTR_ERR(b);
+		}
+		vprobe_backings_set(vm, b);
+		vprobe_backings_drop(vm);
+		if (vm->ram_bytes >= (1ULL << vm->granule_shift))
+			return 0;
+	} while (time_before(jiffies, end) && !schedule_timeout_killable(1));
+	arg->reason = VPROBE_REASON_RAM_NOT_MEMFD;
+	return -EOPNOTSUPP;
 }
 
 static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
@@ -498,7 +505,8 @@ static struct vprobe_vm *vm_alloc(struct vprobe_attach *arg)
 	spin_lock_init(&vm->lock);
 	xa_init(&vm->blocks);
 	xa_init(&vm->watches);
-	xa_init(&vm->was_fired);
+	/* A guest makes it grow. */
+	xa_init_flags(&vm->was_fired, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&vm->wq);
 	INIT_WORK(&vm->release_work, vm_release);
 	INIT_WORK(&vm->free_work, vm_free_work);

@@ -166,7 +166,8 @@ struct vprobe_vm {
 
 	struct mutex pass_lock;		/* passes, attach and detach; block.c */
 	struct vprobe_helper *helper;	/* pass_lock */
-	struct vprobe_backings *backings;	/* pass_lock */
+	struct vprobe_backings *backings;	/* pass_lock; of a pass */
+	bool has_ram[2];		/* pass_lock; [1]: on hugetlbfs */
 	/* pass_lock; VPROBE_REPORTS_MAX each */
 	struct vprobe_report *reports;
 	struct vprobe_report *again;
@@ -355,6 +356,8 @@ int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg);
 /* backing.c */
 int vprobe_lock_mmap(struct mm_struct *mm, bool write, unsigned long timeout);
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm);
+void vprobe_backings_set(struct vprobe_vm *vm, struct vprobe_backings *backings);
+void vprobe_backings_drop(struct vprobe_vm *vm);
 void vprobe_backings_put(struct vprobe_backings *backings);
 const struct vprobe_backing *
 vprobe_backing_at(const struct vprobe_backings *backings, gfn_t gfn);

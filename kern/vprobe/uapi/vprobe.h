@@ -120,7 +120,7 @@ struct vprobe_attach {
 };
 
 /*
- * Fills every hole, drops every watch, forgets the VM. ESRCH: no such VM; ENOMEM,
+ * Fills every hole, drops every watch, forgets the VM. ENOENT: no such VM; ENOMEM,
  * EFAULT (the VMM has something else mapped) or EBUSY if a block did not come back
  * in time: the VM stays attached; EINTR on a fatal signal.
  */
@@ -164,8 +164,10 @@ struct vprobe_set_helper {
  * @reported: out: bytes that the helper reported free, holes excluded
  * @ns: out: how long it took
  *
- * Interruptible: a signal ends the pass after the current batch, with -EINTR
- * and the out fields set.
+ * The out fields are set in any case. Interruptible: a signal ends the pass after
+ * the current batch, with -EINTR. Who wants memory back ends it, too, and so does a
+ * VMM that changes its memory slots: then this succeeds, with @taken less than
+ * @target and @reason BUSY.
  */
 struct vprobe_reclaim {
 	__u32 size;
@@ -180,7 +182,7 @@ struct vprobe_reclaim {
 
 /*
  * Give memory back to the guest now: @target bytes at least, ~0 for all. Ends at the
- * first block that does not come, with @filled set: ESRCH, ENOMEM, EFAULT, EBUSY, EINTR
+ * first block that does not come, with @filled set: ENOENT, ENOMEM, EFAULT, EBUSY, EINTR
  * as for a detach.
  */
 struct vprobe_fill {
@@ -204,7 +206,7 @@ struct vprobe_block {
  * @nr: in: room in @blocks; out: how many there are, even if more than room
  * @flags: VPROBE_MAP_ASK also runs the helper and lists what it reports free
  *
- * ESRCH: no such VM; EBUSY: somebody else wants to take memory, or gives it back, so
+ * ENOENT: no such VM; EBUSY: somebody else wants to take memory, or gives it back, so
  * the list ended early; with VPROBE_MAP_ASK as for a reclaim; ENOMEM, EINTR.
  */
 #define VPROBE_MAP_ASK	(1U << 0)
