@@ -23,11 +23,15 @@
 /* More of a command line is not looked at. */
 #define CMDLINE_MAX (128 * 1024)
 
-static bool ends_with(const char *s, const char *tail)
+/* Of a link in /proc/PID/fd; the file itself may have been removed since. */
+static bool ends_with(const char *link, const char *tail)
 {
-	size_t n = strlen(s), t = strlen(tail);
+	static const char gone[] = " (deleted)";
+	size_t n = strlen(link), t = strlen(tail), g = sizeof(gone) - 1;
 
-	return n >= t && !strcmp(s + n - t, tail);
+	if (n >= g && !strcmp(link + n - g, gone))
+		n -= g;
+	return n >= t && !memcmp(link + n - t, tail, t);
 }
 
 enum fd_kind fd_classify(const char *link, bool chardev)

@@ -93,6 +93,22 @@ FAKE_VPROBE=interrupted is 'reclaim that is interrupted' 1 \
 FAKE_VPROBE=interrupted json 'the same in JSON' 1 'd["interrupted"] and
 	d["taken_bytes"] == 5 << 20 and d["error"].startswith("interrupted") and
 	d["reason"] == "none" and d["errno"] == 4' vprobe reclaim 1 all --json
+FAKE_VPROBE=early is 'reclaim that somebody else ended' 0 \
+	'ended early, .*: took 5.0 MiB' vprobe reclaim 1 all
+FAKE_VPROBE=early json 'the same in JSON' 0 'd["ended_early"] and
+	not d["interrupted"] and "error" not in d' vprobe reclaim 1 all --json
+json 'one that was not' 0 'not d["ended_early"]' vprobe reclaim 1 all --json
+FAKE_VPROBE=partly is 'reclaim that fails after a while' 1 'took 5.0 MiB' \
+	vprobe reclaim 1 all
+FAKE_VPROBE=partly is 'it says why' 1 'helper returned an error' \
+	vprobe reclaim 1 all
+FAKE_VPROBE=partly json 'both in JSON' 1 'd["taken_bytes"] == 5 << 20 and
+	d["reason"] == "helper-failed"' vprobe reclaim 1 all --json
+json 'a size that does not parse, in JSON' 2 'd["errno"] == 22 and
+	d["error"].endswith("write 512M, 1.5G, or all")' \
+	vprobe reclaim web 12Q --json
+json 'no such command, in JSON' 2 '"no command" in d["error"]' \
+	vprobe --json steal
 is 'reclaim nothing' 2 'how much' vprobe reclaim web
 is 'reclaim what' 2 '"lots" is no size' vprobe reclaim web lots
 is 'reclaim 0' 2 'zero or too large' vprobe reclaim web 0
@@ -101,6 +117,11 @@ is 'reclaim of nobody' 2 'which VM' vprobe reclaim
 
 is 'fill' 0 'gave 768.0 MiB back' vprobe fill web
 json 'fill --json' 0 'd["filled_bytes"] == 3 << 28' vprobe fill web 4M --json
+
+FAKE_VPROBE=partly is 'fill that fails after a while' 1 'gave 768.0 MiB back' \
+	vprobe fill web
+FAKE_VPROBE=partly json 'the same in JSON' 1 'd["filled_bytes"] == 3 << 28 and
+	d["reason"] == "no-memory"' vprobe fill web --json
 
 is 'free-map' 0 '^0x400000 +4.0 MiB +hole +0x0' vprobe free-map 1
 is 'free-map --ask' 0 '^free +1 +4.0 MiB' vprobe free-map 1 --ask
@@ -178,6 +199,8 @@ FAKE_VPROBE=stuck json 'detach all, and one does not' 1 \
 	d["reason"] == "busy" and d["errno"] == 16' vprobe detach all --json
 FAKE_VPROBE=stuck is 'the same as text' 1 'cannot detach VM 2: all memory is being given back' \
 	vprobe detach all
+FAKE_VPROBE=leaving json 'detach all, and one goes by itself' 0 \
+	'd["detached"] == [1] and "error" not in d' vprobe detach all --json
 is 'detach of nothing' 1 'no attached VM' vprobe detach 9
 
 is 'attach of no process' 1 'no process 2147483600' vprobe attach 2147483600
@@ -236,9 +259,9 @@ is 'vprobed without the file it was given' 2 \
 	'vprobed: cannot open /nonexistent' \
 	"$O/vprobed/vprobed" --config /nonexistent
 echo 'talker-user = nosuch' > "$conf"
-is 'vprobed does as its file says' 1 'no user "nosuch"' \
+is 'vprobed does as its file says' 2 'no user "nosuch"' \
 	"$O/vprobed/vprobed" --config "$conf"
-is 'the command line wins over the file' 1 'no user "other"' \
+is 'the command line wins over the file' 2 'no user "other"' \
 	"$O/vprobed/vprobed" --config "$conf" --talker-user other
 is 'check does not look at the file' 0 'admitted' "$O/vprobed/vprobed" \
 	--config /nonexistent --check "$O/hostile/honest.msg"

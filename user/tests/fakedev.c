@@ -161,6 +161,9 @@ static int fake_ioctl(unsigned long req, void *arg)
 		if (common->id == 2 && is_mode("stuck"))
 			return refuse(EBUSY, &common->reason,
 				      VPROBE_REASON_BUSY);
+		if (common->id == 2 && is_mode("leaving"))
+			return refuse(ENOENT, &common->reason,
+				      VPROBE_REASON_NO_VM);
 		return 0;
 	case VPROBE_IOC_SET_HELPER:
 	case VPROBE_IOC_QUARANTINE:
@@ -174,9 +177,17 @@ static int fake_ioctl(unsigned long req, void *arg)
 		reclaim->blocks = 2;
 		reclaim->reported = 7ULL << 20;
 		reclaim->ns = 1500000;
+		if (is_mode("early"))
+			reclaim->reason = VPROBE_REASON_BUSY;
+		if (is_mode("partly"))
+			return refuse(EPROTO, &common->reason,
+				      VPROBE_REASON_HELPER_FAILED);
 		return is_mode("interrupted") ? refuse(EINTR, NULL, 0) : 0;
 	case VPROBE_IOC_FILL:
 		((struct vprobe_fill *)arg)->filled = 3ULL << 28;
+		if (is_mode("partly"))
+			return refuse(ENOMEM, &common->reason,
+				      VPROBE_REASON_NO_MEMORY);
 		return 0;
 	default:
 		return refuse(ENOTTY, NULL, 0);

@@ -184,6 +184,8 @@ static void test_links(void)
 	ok(fd_classify("/dev/iommu", true) == FD_IOMMUFD, "an iommufd");
 	ok(fd_classify("/iommu", true) == FD_IOMMUFD,
 	   "an iommufd in another mount namespace");
+	ok(fd_classify("/dev/iommu (deleted)", true) == FD_IOMMUFD,
+	   "an iommufd whose node was removed");
 	ok(fd_classify("/tmp/iommu", false) == FD_OTHER,
 	   "a file that is called iommu");
 	ok(fd_classify("/dev/vfio/vfio", true) == FD_VFIO_LEGACY,

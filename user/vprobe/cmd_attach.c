@@ -33,9 +33,9 @@ static unsigned int parse_granule(struct argp_state *state, const char *arg)
 	unsigned int shift = 0;
 
 	if (vprobe_parse_granule(arg, &shift))
-		argp_error(state,
-			   "the granule \"%s\" is not a power of two from 64K to 32M",
-			   arg);
+		usage_error(state,
+			    "the granule \"%s\" is not a power of two from 64K to 32M",
+			    arg);
 	return shift;
 }
 
@@ -43,8 +43,8 @@ static void parse_stray(struct argp_state *state, const char *arg,
 			struct args *a)
 {
 	if (strcmp(arg, "absorb") && strcmp(arg, "fault"))
-		argp_error(state,
-			   "--stray is absorb or fault, not \"%s\"", arg);
+		usage_error(state,
+			    "--stray is absorb or fault, not \"%s\"", arg);
 	a->opt.stray_fault = !strcmp(arg, "fault");
 }
 
@@ -53,17 +53,17 @@ static const char *parse_name(struct argp_state *state, const char *arg)
 	const char *p;
 
 	if (!*arg || strlen(arg) >= VPROBE_NAME_LEN)
-		argp_error(state, "the name \"%s\" is empty or longer than %d bytes",
-			   arg, VPROBE_NAME_LEN - 1);
+		usage_error(state, "the name \"%s\" is empty or longer than %d bytes",
+			    arg, VPROBE_NAME_LEN - 1);
 	for (p = arg; *p; p++) {
 		if (*p < 0x21 || *p > 0x7e)
-			argp_error(state,
-				   "the name must be printable ASCII without spaces");
+			usage_error(state,
+				    "the name must be printable ASCII without spaces");
 	}
 	if (!vprobe_is_name(arg))
-		argp_error(state,
-			   "the name \"%s\" would be taken for an id, a process or all VMs; choose another one",
-			   arg);
+		usage_error(state,
+			    "the name \"%s\" would be taken for an id, a process or all VMs; choose another one",
+			    arg);
 	return arg;
 }
 
@@ -83,29 +83,28 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		a->opt.fill_timeout_ms = arg_u32(state, "time-out", arg);
 		if (a->opt.fill_timeout_ms < VPROBE_FILL_TIMEOUT_MIN ||
 		    a->opt.fill_timeout_ms > INT32_MAX)
-			argp_error(state, "the time-out is %d to %d ms",
-				   VPROBE_FILL_TIMEOUT_MIN, INT32_MAX);
+			usage_error(state, "the time-out is %d to %d ms",
+				    VPROBE_FILL_TIMEOUT_MIN, INT32_MAX);
 		return 0;
 	case OPT_CID:
 		a->opt.cid = arg_u32(state, "context id", arg);
 		if (a->opt.cid < 3 || a->opt.cid == UINT32_MAX)
-			argp_error(state,
-				   "a guest's vsock context id is 3 or more");
+			usage_error(state,
+				    "a guest's vsock context id is 3 or more");
 		return 0;
 	case OPT_NAME:
 		a->opt.name = parse_name(state, arg);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
-			argp_error(state, "unexpected argument \"%s\"", arg);
+			usage_error(state, "unexpected argument \"%s\"", arg);
 		pid = arg_u32(state, "process id", arg);
 		if (!pid || pid > INT32_MAX)
-			argp_error(state, "\"%s\" is no process id", arg);
+			usage_error(state, "\"%s\" is no process id", arg);
 		a->pid = (pid_t)pid;
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "the process id of which VMM?");
-		return EINVAL;
+		usage_error(state, "the process id of which VMM?");
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

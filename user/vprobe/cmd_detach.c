@@ -32,6 +32,8 @@ static int detach_all(int dev)
 	for (i = 0; i < nr; i++) {
 		if (!vprobe_dev_detach(dev, ids[i], &err))
 			report(ids[i]);
+		else if (err.reason == VPROBE_REASON_NO_VM)
+			continue; /* it has gone meanwhile */
 		else if (!first.code)
 			first = err;
 	}
@@ -40,9 +42,7 @@ static int detach_all(int dev)
 		error_fields(&first);
 	out_end();
 	free(ids);
-	if (!first.code)
-		return EXIT_OK;
-	return out_json ? EXIT_FAILED : fail(&first);
+	return first.code ? fail_partly(&first) : EXIT_OK;
 }
 
 static int detach_one(int dev, const char *spec)

@@ -26,12 +26,14 @@ int cmd_fill(int argc, char **argv)
 	req.target = a.size;
 	ret = vprobe_dev_fill(dev, &req, &err);
 	close(dev);
-	if (ret)
+	if (ret && !req.filled)
 		return fail(&err);
 	out_note("gave %s back", size_text(req.filled, buf, sizeof(buf)));
 	out_object(NULL);
 	out_u64("id", NULL, req.id);
 	out_u64("filled_bytes", NULL, req.filled);
+	if (ret)
+		error_fields(&err);
 	out_end();
-	return EXIT_OK;
+	return ret ? fail_partly(&err) : EXIT_OK;
 }

@@ -22,14 +22,14 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		else if (state->arg_num == 1)
 			a->vm = arg;
 		else
-			argp_error(state, "unexpected argument \"%s\"", arg);
+			usage_error(state, "unexpected argument \"%s\"", arg);
 		return 0;
 	case ARGP_KEY_END:
 		if (!a->verb ||
 		    (strcmp(a->verb, "show") && strcmp(a->verb, "remove")))
-			argp_error(state, "show or remove?");
+			usage_error(state, "show or remove?");
 		if (!a->vm)
-			argp_error(state, "which VM?");
+			usage_error(state, "which VM?");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

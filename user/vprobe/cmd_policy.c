@@ -9,6 +9,7 @@
 #include "vprobe.h"
 
 struct args {
+	bool all;
 	const char *verb;
 	const char *file;
 	const char *vm;
@@ -17,6 +18,7 @@ struct args {
 
 static const struct argp_option options[] = {
 	{ "vm", 'v', "VM", 0, "For this VM only, not for all", 0 },
+	{ "all", 'a', NULL, 0, "Unload those of single VMs, too", 0 },
 	{ 0 }
 };
 
@@ -24,10 +26,8 @@ static void add_knob(struct args *a, char *arg, struct argp_state *state)
 {
 	char *equals = strchr(arg, '=');
 
-	if (!equals || equals == arg) {
-		argp_error(state, "\"%s\" is no KEY=VALUE", arg);
-		return;
-	}
+	if (!equals || equals == arg)
+		usage_error(state, "\"%s\" is no KEY=VALUE", arg);
 	*equals = 0;
 	json_object_object_add(a->knobs, arg,
 			       json_object_new_string(equals + 1));
@@ -47,30 +47,35 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case 'v':
 		a->vm = arg;
 		return 0;
+	case 'a':
+		a->all = true;
+		return 0;
 	case ARGP_KEY_ARG:
 		if (!a->verb) {
 			if (!is_verb(arg))
-				argp_error(state, "show, load, set or unload?");
+				usage_error(state, "show, load, set or unload?");
 			a->verb = arg;
 		} else if (!strcmp(a->verb, "load") && !a->file) {
 			a->file = arg;
 		} else if (!strcmp(a->verb, "load") || !strcmp(a->verb, "set")) {
 			add_knob(a, arg, state);
 		} else {
-			argp_error(state, "unexpected argument \"%s\"", arg);
+			usage_error(state, "unexpected argument \"%s\"", arg);
 		}
 		return 0;
 	case ARGP_KEY_END:
 		if (!a->verb)
-			argp_error(state, "show, load, set or unload?");
+			usage_error(state, "show, load, set or unload?");
 		if (!strcmp(a->verb, "show") && a->vm)
-			argp_error(state,
-				   "show lists all policies; --vm goes with load, set and unload");
+			usage_error(state,
+				    "show lists all policies; --vm goes with load, set and unload");
+		if (a->all && (strcmp(a->verb, "unload") || a->vm))
+			usage_error(state, "--all goes with unload, without --vm");
 		if (!strcmp(a->verb, "load") && !a->file)
-			argp_error(state, "which policy?");
+			usage_error(state, "which policy?");
 		if (!strcmp(a->verb, "set") &&
 		    !json_object_object_length(a->knobs))
-			argp_error(state, "set what? Write KEY=VALUE");
+			usage_error(state, "set what? Write KEY=VALUE");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -146,6 +151,25 @@ static int show(int dev)
 	return EXIT_OK;
 }
 
+static int unload_all(void)
+{
+	struct vprobe_error err;
+	unsigned int nr = 0;
+	int lock, ret;
+
+	lock = policy_lock();
+	ret = policy_unload_all(&nr, &err);
+	if (lock >= 0)
+		close(lock);
+	if (ret)
+		return fail(&err);
+	out_note("unloaded %u policies", nr);
+	out_object(NULL);
+	out_u64("unloaded", NULL, nr);
+	out_end();
+	return EXIT_OK;
+}
+
 static int change(const struct args *a, uint64_t vm_id)
 {
 	const char *what = a->file ?: "the policy";
@@ -192,8 +216,8 @@ int cmd_policy(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse_opt,
-		.args_doc = "show\nload FILE|NAME [KEY=VALUE...]\nset KEY=VALUE...\nunload",
-		.doc = "Show which policies there are, load one into the kernel in place of the last, change its knobs, or unload it. NAME is one of those in " POLICY_DIR ".\vLoading, setting and unloading are for all VMs, or for one with --vm, which goes before what is for all. What bpftool registered is shown here and unregistered with bpftool.",
+		.args_doc = "show\nload FILE|NAME [KEY=VALUE...]\nset KEY=VALUE...\nunload [--all]",
+		.doc = "Show which policies there are, load one into the kernel in place of the last, change its knobs, or unload it. NAME is one of those in " POLICY_DIR ".\vLoading, setting and unloading are for all VMs, or for one with --vm, which goes before what is for all and stays registered, for nobody, when that VM is detached. What bpftool registered is shown here and unregistered with bpftool.",
 	};
 	struct args a = { .knobs = json_object_new_object() };
 	struct vprobe_stat st = { 0 };
@@ -207,7 +231,12 @@ int cmd_policy(int argc, char **argv)
 		dev = open_vm(a.vm, &st);
 	if (dev < 0)
 		return EXIT_FAILED;
-	ret = strcmp(a.verb, "show") ? change(&a, id ?: st.id) : show(dev);
+	if (a.all)
+		ret = unload_all();
+	else if (strcmp(a.verb, "show"))
+		ret = change(&a, id ?: st.id);
+	else
+		ret = show(dev);
 	close(dev);
 	json_object_put(a.knobs);
 	return ret;

@@ -22,11 +22,11 @@ static const struct argp_option options[] = {
 static const char *parse_why(struct argp_state *state, const char *arg)
 {
 	if (!*arg || strlen(arg) >= VPROBE_WHY_LEN)
-		argp_error(state, "the reason is empty or longer than %d bytes",
-			   VPROBE_WHY_LEN - 1);
+		usage_error(state, "the reason is empty or longer than %d bytes",
+			    VPROBE_WHY_LEN - 1);
 	if (!text_is_printable(arg))
-		argp_error(state,
-			   "the reason has to be UTF-8, without control characters");
+		usage_error(state,
+			    "the reason has to be UTF-8, without control characters");
 	return arg;
 }
 

@@ -30,7 +30,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	const struct vm_args *a = state->input;
 
 	if (key == ARGP_KEY_END && a->vm && !a->has_size)
-		argp_error(state, "how much? Write 512M, 1.5G, or all");
+		usage_error(state, "how much? Write 512M, 1.5G, or all");
 	return parse_vm_size(key, arg, state);
 }
 
@@ -80,13 +80,17 @@ static void stop_progress(struct progress *p)
 	fprintf(stderr, "\r%*s\r", 40, "");
 }
 
-static void show(const struct vprobe_reclaim *req, bool interrupted)
+/* @err: why it ended before it was done, or NULL */
+static void show(const struct vprobe_reclaim *req, const struct vprobe_error *err)
 {
+	bool early = !err && req->reason == VPROBE_REASON_BUSY;
+	bool interrupted = err && err->code == -EINTR;
 	char taken[32], reported[32];
-	struct vprobe_error err;
 
 	out_note("%stook %s in %llu blocks; the guest reported %s free; %.1f ms",
-		 interrupted ? "interrupted: " : "",
+		 interrupted ? "interrupted: " :
+		 early ? "ended early, as somebody wanted memory back or the VMM changed its memory slots: " :
+		 "",
 		 size_text(req->taken, taken, sizeof(taken)),
 		 (unsigned long long)req->blocks,
 		 size_text(req->reported, reported, sizeof(reported)),
@@ -98,11 +102,9 @@ static void show(const struct vprobe_reclaim *req, bool interrupted)
 	out_u64("reported_bytes", NULL, req->reported);
 	out_u64("ns", NULL, req->ns);
 	out_bool("interrupted", NULL, interrupted);
-	if (interrupted) {
-		vprobe_error_set(&err, -EINTR,
-				 "interrupted; what was taken stays taken");
-		error_fields(&err);
-	}
+	out_bool("ended_early", NULL, early);
+	if (err)
+		error_fields(err);
 	out_end();
 }
 
@@ -133,8 +135,14 @@ int cmd_reclaim(int argc, char **argv)
 	ret = vprobe_dev_reclaim(dev, &req, &err);
 	stop_progress(&progress);
 	close(dev);
-	if (ret && ret != -EINTR)
+	if (ret == -EINTR) {
+		vprobe_error_set(&err, ret,
+				 "interrupted; what was taken stays taken");
+		show(&req, &err);
+		return EXIT_FAILED;
+	}
+	if (ret && !req.taken)
 		return fail(&err);
-	show(&req, ret == -EINTR);
-	return ret ? EXIT_FAILED : EXIT_OK;
+	show(&req, ret ? &err : NULL);
+	return ret ? fail_partly(&err) : EXIT_OK;
 }

@@ -171,14 +171,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case 'd':
 		a->seconds = arg_u32(state, "delay", arg);
 		if (!a->seconds || a->seconds > 3600)
-			argp_error(state, "the delay is 1 to 3600 seconds");
+			usage_error(state, "the delay is 1 to 3600 seconds");
 		return 0;
 	case 'n':
 		a->times = arg_u32(state, "number of looks", arg);
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "unexpected argument \"%s\"", arg);
-		return EINVAL;
+		usage_error(state, "unexpected argument \"%s\"", arg);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

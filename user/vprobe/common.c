@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the subcommands share. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,18 +41,34 @@ void parse_args(const struct argp *argp, int argc, char **argv, void *input)
 		exit(EXIT_USAGE);
 }
 
+void usage_error(const struct argp_state *state, const char *fmt, ...)
+{
+	struct vprobe_error err = { 0 };
+	char text[sizeof(err.text)];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (state && !out_json)
+		argp_error(state, "%s", text);
+	vprobe_error_set(&err, -EINVAL, "%s", text);
+	fail(&err);
+	exit(EXIT_USAGE);
+}
+
 static uint64_t arg_size(struct argp_state *state, const char *what, const char *arg)
 {
 	uint64_t bytes = 0;
 	int ret = vprobe_parse_size(arg, &bytes);
 
 	if (ret == -ERANGE)
-		argp_error(state, "the %s \"%s\" is zero or too large", what,
-			   arg);
+		usage_error(state, "the %s \"%s\" is zero or too large", what,
+			    arg);
 	else if (ret)
-		argp_error(state,
-			   "the %s \"%s\" is no size; write 512M, 1.5G, or all",
-			   what, arg);
+		usage_error(state,
+			    "the %s \"%s\" is no size; write 512M, 1.5G, or all",
+			    what, arg);
 	return bytes;
 }
 
@@ -63,8 +80,8 @@ uint32_t arg_u32(struct argp_state *state, const char *what, const char *arg)
 	errno = 0;
 	val = strtoull(arg, &end, 10);
 	if (errno || *end || *arg < '0' || *arg > '9' || val > UINT32_MAX)
-		argp_error(state, "the %s \"%s\" is no number, or too large",
-			   what, arg);
+		usage_error(state, "the %s \"%s\" is no number, or too large",
+			    what, arg);
 	return (uint32_t)val;
 }
 
@@ -81,12 +98,11 @@ static error_t parse_vm_args(int key, char *arg, struct argp_state *state,
 			a->size = arg_size(state, "amount", arg);
 			a->has_size = true;
 		} else {
-			argp_error(state, "unexpected argument \"%s\"", arg);
+			usage_error(state, "unexpected argument \"%s\"", arg);
 		}
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which VM?");
-		return EINVAL;
+		usage_error(state, "which VM?");
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -119,6 +135,11 @@ int fail(const struct vprobe_error *err)
 	error_fields(err);
 	out_end();
 	return EXIT_FAILED;
+}
+
+int fail_partly(const struct vprobe_error *err)
+{
+	return out_json ? EXIT_FAILED : fail(err);
 }
 
 int open_device(void)

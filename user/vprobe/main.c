@@ -70,8 +70,7 @@ static error_t parse_top(int key, char *arg, struct argp_state *state)
 		state->next = state->argc;	/* the rest is the command's */
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which command?");
-		return EINVAL;
+		usage_error(state, "which command?");
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -85,6 +84,13 @@ static int written(int ret)
 	fprintf(stderr, "vprobe: cannot write the output: %s\n",
 		strerror(errno));
 	return ret ?: EXIT_FAILED;
+}
+
+/* It may come after what is wrong. */
+static void find_json(char **argv)
+{
+	for (argv++; *argv && strcmp(*argv, "--"); argv++)
+		out_json |= !strcmp(*argv, "-j") || !strcmp(*argv, "--json");
 }
 
 int main(int argc, char **argv)
@@ -102,6 +108,7 @@ int main(int argc, char **argv)
 
 	argp_err_exit_status = EXIT_USAGE;
 	argp_program_version = "vprobe " VPROBE_VERSION;
+	find_json(argv);
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &first))
 		return EXIT_USAGE;
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -113,8 +120,6 @@ int main(int argc, char **argv)
 		program_invocation_short_name = name;
 		return written(commands[i].run(argc - first, argv + first));
 	}
-	fprintf(stderr,
-		"vprobe: there is no command \"%s\"; 'vprobe --help' lists those that there are\n",
-		argv[first]);
-	return EXIT_USAGE;
+	usage_error(NULL, "there is no command \"%s\"; 'vprobe --help' lists those that there are",
+		    argv[first]);
 }

@@ -3,16 +3,19 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "policy.h"
@@ -234,6 +237,21 @@ static const char *why_refused(int ret, uint64_t vm_id)
 	}
 }
 
+/* Before it is linked, as it decides from then on. */
+static int make_pins(struct vprobe_error *err)
+{
+	struct statfs fs;
+
+	if (mkdir(POLICY_PINS, 0700) && errno != EEXIST)
+		return vprobe_error_set(err, -errno, "cannot make %s: %s",
+					POLICY_PINS, strerror(errno));
+	if (statfs(POLICY_PINS, &fs) || fs.f_type != BPF_FS_MAGIC)
+		return vprobe_error_set(err, -ENODEV,
+			"%s is on no BPF file system, which keeps a policy in use; mount one: mount -t bpf bpf /sys/fs/bpf",
+			POLICY_PINS);
+	return 0;
+}
+
 /*
  * The newest policy is the one that decides, so there is none without for a
  * moment: link the new one, put its pin in place of the old one's, end the old.
@@ -244,6 +262,9 @@ static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 	struct bpf_link *link, *old;
 	int ret;
 
+	ret = make_pins(err);
+	if (ret)
+		return ret;
 	slot_path(pin, sizeof(pin), POLICY_PINS, vm_id, "");
 	slot_path(fresh, sizeof(fresh), POLICY_PINS, vm_id, "-new");
 	link = bpf_map__attach_struct_ops(map);
@@ -252,7 +273,6 @@ static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 		return vprobe_error_set(err, ret, "the policy is refused: %s",
 					why_refused(ret, vm_id));
 	}
-	mkdir(POLICY_PINS, 0700);
 	unlink(fresh);
 	ret = bpf_link__pin(link, fresh);
 	if (ret) {
@@ -269,7 +289,6 @@ static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 		unlink(fresh);
 		bpf_link__detach(link);
 	} else if (old) {
-		/* One whose VM has gone is detached already. */
 		bpf_link__detach(old);
 	}
 	bpf_link__destroy(old);
@@ -347,14 +366,12 @@ int policy_set(uint64_t vm_id, struct json_object *knobs,
 	return ret;
 }
 
-int policy_unload(uint64_t vm_id, struct vprobe_error *err)
+/* End the link at @pin; @note goes with it. */
+static int unload(const char *pin, const char *note, struct vprobe_error *err)
 {
-	struct bpf_link *link;
-	char path[PATH_MAX];
+	struct bpf_link *link = bpf_link__open(pin);
 	int ret;
 
-	slot_path(path, sizeof(path), POLICY_PINS, vm_id, "");
-	link = bpf_link__open(path);
 	if (!link)
 		return vprobe_error_set(err, -errno, errno == ENOENT ?
 			"no policy was loaded there with 'vprobe policy load'" :
@@ -365,8 +382,40 @@ int policy_unload(uint64_t vm_id, struct vprobe_error *err)
 	if (ret)
 		return vprobe_error_set(err, ret, "cannot unload the policy: %s",
 					strerror(-ret));
-	unlink(path);
-	slot_path(path, sizeof(path), POLICY_NOTES, vm_id, ".json");
-	unlink(path);
+	unlink(pin);
+	unlink(note);
 	return 0;
+}
+
+int policy_unload(uint64_t vm_id, struct vprobe_error *err)
+{
+	char pin[PATH_MAX], note[PATH_MAX];
+
+	slot_path(pin, sizeof(pin), POLICY_PINS, vm_id, "");
+	slot_path(note, sizeof(note), POLICY_NOTES, vm_id, ".json");
+	return unload(pin, note, err);
+}
+
+int policy_unload_all(unsigned int *nr, struct vprobe_error *err)
+{
+	char pin[PATH_MAX], note[PATH_MAX];
+	DIR *dir = opendir(POLICY_PINS);
+	struct dirent *e;
+	int ret = 0;
+
+	if (!dir && errno != ENOENT)
+		return vprobe_error_set(err, -errno, "cannot open %s: %s",
+					POLICY_PINS, strerror(errno));
+	while (!ret && dir && (e = readdir(dir))) {
+		if (*e->d_name == '.')
+			continue;
+		snprintf(pin, sizeof(pin), "%s/%s", POLICY_PINS, e->d_name);
+		snprintf(note, sizeof(note), "%s/%s.json", POLICY_NOTES,
+			 e->d_name);
+		ret = unload(pin, note, err);
+		*nr += !ret;
+	}
+	if (dir)
+		closedir(dir);
+	return ret;
 }

@@ -54,4 +54,13 @@ int policy_set(uint64_t vm_id, struct json_object *knobs,
 /* Empty a slot. Return: 0, -ENOENT if it is. */
 int policy_unload(uint64_t vm_id, struct vprobe_error *err);
 
+/**
+ * policy_unload_all() - empty all slots, also those of VMs that have gone
+ * @nr: out: how many there were; up to the first that fails
+ * @err: why it failed
+ *
+ * Return: 0 or a negative errno
+ */
+int policy_unload_all(unsigned int *nr, struct vprobe_error *err);
+
 #endif

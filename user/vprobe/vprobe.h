@@ -52,6 +52,16 @@ int cmd_version(int argc, char **argv);
  */
 void parse_args(const struct argp *argp, int argc, char **argv, void *input);
 
+/**
+ * usage_error() - argp_error(), in JSON if that was asked for
+ * @state: of the parser, or NULL
+ * @fmt: a sentence
+ *
+ * Exits with EXIT_USAGE.
+ */
+void usage_error(const struct argp_state *state, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3), noreturn));
+
 /* A parser's helpers: they exit with EXIT_USAGE and a sentence. */
 uint32_t arg_u32(struct argp_state *state, const char *what, const char *arg);
 
@@ -80,5 +90,7 @@ int open_vm(const char *spec, struct vprobe_stat *stat);
 void error_fields(const struct vprobe_error *err);
 /* A sentence on stderr, or an object with it in JSON. Returns EXIT_FAILED */
 int fail(const struct vprobe_error *err);
+/* The same after what was done is shown, in JSON with error_fields(). */
+int fail_partly(const struct vprobe_error *err);
 
 #endif
