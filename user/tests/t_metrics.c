@@ -43,7 +43,8 @@ static void test_slow_reader(void)
 int main(void)
 {
 	struct vprobe_stat stats[2] = {
-		{ .id = 1, .name = "web", .hole_bytes = 4096, .fills = 7 },
+		{ .id = 1, .name = "web", .hole_bytes = 4096, .fills = 7,
+		  .state = VPROBE_VM_STOPPED },
 		{ .id = 2, .name = "a\"b\\c\n", .hole_bytes = 0,
 		  .quarantine_why = "it lies" },
 	};
@@ -62,6 +63,9 @@ int main(void)
 	ok(strstr(text, "vprobe_quarantined{vm=\"1\",name=\"web\"} 0\n") !=
 	   NULL && strstr(text, "c\\n\"} 1\n") != NULL,
 	   "who is in quarantine");
+	ok(strstr(text, "vprobe_stopped{vm=\"1\",name=\"web\"} 1\n") != NULL &&
+	   strstr(text, "vprobe_stopped{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") !=
+	   NULL, "who is stopped");
 	ok(strstr(text, "{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") != NULL,
 	   "what a label may not have is escaped");
 	ok(len > 6 && !strcmp(text + len - 6, "# EOF\n"), "it ends with EOF");

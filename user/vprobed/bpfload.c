@@ -198,8 +198,30 @@ void bpf_log_tail(const char *log, char *out, size_t size)
 	out[n] = '\0';
 }
 
+/* Milliseconds of the thread that loads. */
+struct spent {
+	long wall;
+	long cpu;
+};
+
+static long clock_ms(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000;
+}
+
+static struct spent spent_since(struct spent start)
+{
+	return (struct spent){
+		.wall = clock_ms(CLOCK_MONOTONIC) - start.wall,
+		.cpu = clock_ms(CLOCK_THREAD_CPUTIME_ID) - start.cpu,
+	};
+}
+
 static void explain(const struct bpf_host *h, int err, const char *log,
-		    char *why, size_t size)
+		    const struct spent *spent, char *why, size_t size)
 {
 	char tail[300];
 
@@ -210,8 +232,8 @@ static void explain(const struct bpf_host *h, int err, const char *log,
 			 *tail ? tail : "vprobed needs CAP_BPF");
 	else if (err == -EAGAIN)
 		snprintf(why, size,
-			 "the host kernel's verifier took longer than %u ms; the helper is too complex, or the host too busy",
-			 h->load_ms);
+			 "the host kernel's verifier took longer than %u ms, of which it had a processor for %ld; the helper is too complex, or the host too busy",
+			 h->load_ms, spent->cpu);
 	else
 		snprintf(why, size, "refused by the host kernel's verifier: %s",
 			 *tail ? tail : strerror(-err));
@@ -292,6 +314,7 @@ int bpf_host_load(const struct bpf_host *h, const uint8_t *insns, uint32_t cnt,
 	struct bpf_insn *copy;
 	char bpf_name[BPF_OBJ_NAME_LEN];
 	char *log;
+	struct spent spent = { 0 };
 	int fd = -ENOMEM;
 
 	copy = calloc(cnt, sizeof(*copy));
@@ -303,10 +326,16 @@ int bpf_host_load(const struct bpf_host *h, const uint8_t *insns, uint32_t cnt,
 	memcpy(copy, insns, cnt * sizeof(*copy));
 	prog_name(name, bpf_name);
 	fd = bpf_rewrite_calls(h, copy, cnt);
-	if (!fd)
+	if (!fd) {
+		spent = spent_since(spent);
 		fd = load_lowered(h, copy, cnt, bpf_name, log);
+		spent = spent_since(spent);
+	}
 	if (fd < 0)
-		explain(h, fd, log, why, size);
+		explain(h, fd, log, &spent, why, size);
+	else
+		log_msg(LOG_DEBUG, "%s: verified in %ld ms, %ld of processor time",
+			bpf_name, spent.wall, spent.cpu);
 out:
 	free(copy);
 	free(log);

@@ -263,6 +263,14 @@ static const struct core_ops ops = {
 
 /* Talker */
 
+/* The next one later each time. */
+static void back_off(struct daemon *d)
+{
+	d->restart_ms = mono_ms() + d->backoff_ms;
+	d->backoff_ms = d->backoff_ms * 2 > BACKOFF_MAX_MS ?
+			BACKOFF_MAX_MS : d->backoff_ms * 2;
+}
+
 static void start_talker(struct daemon *d)
 {
 	int conn = d->opt->oneshot_file ? d->listen_fd : -1;
@@ -274,7 +282,7 @@ static void start_talker(struct daemon *d)
 	if (pid < 0) {
 		log_msg(LOG_ERR, "cannot start a talker: %s", strerror(-pid));
 		d->talker_fd = -1;
-		d->restart_ms = mono_ms() + d->backoff_ms;
+		back_off(d);
 		/* One message has one try. */
 		d->stop = d->opt->oneshot_file;
 		d->ret = d->stop;
@@ -299,7 +307,7 @@ static void stop_talker(struct daemon *d)
 		kill(d->talker, SIGKILL);
 }
 
-/* It has exited: start the next one, later each time. */
+/* It has exited: start the next one. */
 static void talker_exited(struct daemon *d, int status)
 {
 	uint64_t lived = mono_ms() - d->talker_started_ms;
@@ -330,9 +338,7 @@ static void talker_exited(struct daemon *d, int status)
 		log_msg(LOG_ERR,
 			"the talker has exited with code %d; starting another one in %u ms",
 			WEXITSTATUS(status), d->backoff_ms);
-	d->restart_ms = mono_ms() + d->backoff_ms;
-	d->backoff_ms = d->backoff_ms * 2 > BACKOFF_MAX_MS ?
-			BACKOFF_MAX_MS : d->backoff_ms * 2;
+	back_off(d);
 }
 
 static void talker_ready(struct daemon *d)
@@ -532,8 +538,12 @@ static void loop(struct daemon *d)
 		pfd[P_PSI] = (struct pollfd){ d->pressure.fd, POLLPRI, 0 };
 		pfd[P_METRICS] = (struct pollfd){ d->metrics_fd, POLLIN, 0 };
 		nr += add_pidfds(d, pfd + P_FIXED);
-		if (poll(pfd, nr, next_timeout(d)) < 0 && errno != EINTR)
+		if (poll(pfd, nr, next_timeout(d)) < 0 && errno != EINTR) {
+			log_msg(LOG_ERR, "cannot wait for events: %s",
+				strerror(errno));
+			d->ret = 1;
 			break;
+		}
 		for (i = P_FIXED; i < nr; i++)
 			gone |= pfd[i].revents != 0;
 		/* First: who is gone must not be taken for who has its number now. */

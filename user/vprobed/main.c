@@ -164,7 +164,7 @@ static int find_user(struct options *opt)
 
 	if (!pw) {
 		log_msg(LOG_ERR,
-			"there is no user \"%s\" for the talker; create it or give another one with --talker-user",
+			"there is no user \"%s\" for the talker; create it, or name another one (talker-user in the configuration file, or --talker-user)",
 			opt->user);
 		return -1;
 	}
@@ -227,6 +227,6 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	log_init("vprobed", args.opt.verbose);
 	if (find_user(&args.opt))
-		return 1;
+		return EXIT_USAGE;
 	return daemon_run(&args.opt);
 }

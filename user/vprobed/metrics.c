@@ -40,6 +40,8 @@ static const struct family families[] = {
 	FAMILY("free_bytes", "Free but not taken, when last counted", false,
 	       free_bytes),
 	FAMILY("watches", "Watches that are armed now", false, watches),
+	FAMILY("has_helper", "Whether the guest has registered a helper", false,
+	       has_helper),
 	FAMILY("taken_bytes", "Memory taken", true, taken_bytes),
 	FAMILY("watches_fired", "Watches that fired", true, fired),
 	FAMILY("watches_fired_idle", "Watches that fired for nothing", true,
@@ -99,12 +101,30 @@ static uint64_t field(const struct vprobe_stat *st, const struct family *fam)
 	return value;
 }
 
+static uint64_t is_quarantined(const struct vprobe_stat *st)
+{
+	return st->quarantine_why[0] != '\0';
+}
+
+static uint64_t is_stopped(const struct vprobe_stat *st)
+{
+	return st->state == VPROBE_VM_STOPPED;
+}
+
+static void print_whether(FILE *f, const char *name, const char *help,
+			  uint64_t (*is)(const struct vprobe_stat *st),
+			  const struct vprobe_stat *stats, size_t nr)
+{
+	const struct family fam = { .name = name, .help = help };
+	size_t i;
+
+	print_head(f, &fam);
+	for (i = 0; i < nr; i++)
+		print_sample(f, &fam, &stats[i], is(&stats[i]));
+}
+
 void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
 {
-	static const struct family quarantined = {
-		.name = "quarantined",
-		.help = "Whether it is in quarantine",
-	};
 	size_t i, j;
 
 	for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
@@ -114,10 +134,10 @@ void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
 		for (j = 0; j < nr; j++)
 			print_sample(f, fam, &stats[j], field(&stats[j], fam));
 	}
-	print_head(f, &quarantined);
-	for (j = 0; j < nr; j++)
-		print_sample(f, &quarantined, &stats[j],
-			     stats[j].quarantine_why[0] != '\0');
+	print_whether(f, "quarantined", "Whether it is in quarantine",
+		      is_quarantined, stats, nr);
+	print_whether(f, "stopped", "Whether a fill came too late for a vCPU",
+		      is_stopped, stats, nr);
 	fprintf(f, "# EOF\n");
 }
 
