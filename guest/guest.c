@@ -13,12 +13,12 @@
 
 #define LOCKDOWN	"/sys/kernel/security/lockdown"
 
-/* As the kernel's kstrtobool(). */
+/* As the kernel's kstrtobool(), and "enable", in case that one knows it. */
 static bool is_true(const char *s, size_t len)
 {
 	if (!len)
 		return false;
-	if (strchr("yYtT1", *s))
+	if (strchr("yYtTeE1", *s))
 		return true;
 	return len >= 2 && (*s == 'o' || *s == 'O') &&
 	       (s[1] == 'n' || s[1] == 'N');

@@ -53,6 +53,8 @@ static struct learned *state_of(__u64 vm_id)
 SEC("struct_ops/init")
 int BPF_PROG(headroom_init)
 {
+	if (max_percent > 100)
+		return -VPROBE_KNOB_RANGE;
 	return vprobe_again_may(interval_ms) ? 0 : -VPROBE_KNOB_RANGE;
 }
 

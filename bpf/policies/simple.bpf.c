@@ -14,12 +14,17 @@
 
 #include "vprobe_kfuncs.h"
 
+/* 16 TiB: more than any guest has. */
+#define LEAVE_MIB_MAX	(1ULL << 24)
+
 const volatile __u32 interval_ms = 10000;
 const volatile __u64 leave_mib = 0;
 
 SEC("struct_ops/init")
 int BPF_PROG(simple_init)
 {
+	if (leave_mib > LEAVE_MIB_MAX)
+		return -VPROBE_KNOB_RANGE;
 	return vprobe_again_may(interval_ms) ? 0 : -VPROBE_KNOB_RANGE;
 }
 

@@ -29,7 +29,8 @@ static bool taking;
 SEC("struct_ops/init")
 int BPF_PROG(watermark_init)
 {
-	if (low_percent > high_percent || high_percent > 100)
+	if (low_percent > high_percent || high_percent > 100 ||
+	    pressure_percent > 100)
 		return -VPROBE_KNOB_RANGE;
 	return vprobe_again_may(calm_ms) && vprobe_again_may(busy_ms) ?
 		0 : -VPROBE_KNOB_RANGE;

@@ -67,6 +67,7 @@ static void test_cmdline(void)
 	EXPECT(cmdline_poisons("quiet page_poison=1\n"));
 	EXPECT(cmdline_poisons("page_poison=on quiet"));
 	EXPECT(cmdline_poisons("page_poison=Y"));
+	EXPECT(cmdline_poisons("page_poison=enable"));
 	EXPECT(cmdline_poisons("page-poison=1"));
 	EXPECT(cmdline_poisons("page_poison=\"1\""));
 	EXPECT(cmdline_poisons("quiet \"page_poison=1\""));
