@@ -119,8 +119,8 @@ uninstall:
 	@[ -d build/dist-guest/usr ] || { echo 'run "make all" first' >&2; exit 1; }
 	@[ $(DEST) != / ] || [ ! -e /sys/module/vprobe ] || { \
 		echo 'the module vprobe is loaded; before this:'; \
-		echo 'vprobe policy unload; vprobe detach all;'; \
-		echo 'systemctl disable --now vprobed; modprobe -r vprobe'; \
+		echo 'systemctl disable --now vprobed; vprobe policy unload --all;'; \
+		echo 'vprobe detach all; modprobe -r vprobe'; \
 		exit 1; } >&2
 	@[ $(DEST) != / ] || ! find /etc/systemd/system -name 'vprobe*.service' \
 		2>/dev/null | grep . || { \
@@ -132,6 +132,7 @@ uninstall:
 		find usr -depth -type d -path '*vprobe*' -printf '$(DEST)/%p\0' | \
 			xargs -0 rmdir --ignore-fail-on-non-empty 2>/dev/null; \
 		done; :
+	@rm -fv $(DEST)/usr/lib/modules/*/updates/vprobe.ko
 	@cd build/dist && find etc -type f -exec sh -c \
 		'! cmp -s "$$1" "$(DEST)/$$1" || rm -v "$(DEST)/$$1"' - {} \;
 	@rmdir --ignore-fail-on-non-empty $(DEST)/etc/vprobe 2>/dev/null || :

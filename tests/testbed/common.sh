@@ -12,7 +12,7 @@
 set -euo pipefail
 
 VPROBE_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-VPROBE_CACHE=${VPROBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vprobe}
+VPROBE_CACHE=$(realpath -m "${VPROBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vprobe}")
 VPROBE_MIRROR=${VPROBE_MIRROR:-http://deb.debian.org/debian}
 VPROBE_SECURITY_MIRROR=${VPROBE_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 # shellcheck disable=SC2034 # for those who source this
@@ -26,6 +26,21 @@ need_root() {
 	[ "$(id -u)" = 0 ] ||
 		die "$1 must run as root (it makes a Debian root file system and" \
 		    "mounts things in a namespace of its own); run it with sudo"
+}
+
+# there_is_time_for FILE: whether a bats file would end, even if it took twice the
+# seconds in its "# takes: ", before $VPROBE_UNTIL (in seconds since 1970), if set.
+there_is_time_for() {
+	[ $(($(date +%s) + 2 * $(seconds_of "$1"))) -lt \
+		"${VPROBE_UNTIL:-9999999999}" ]
+}
+
+# seconds_of FILE: what it says
+seconds_of() {
+	local takes
+
+	takes=$(sed -n 's/^# takes: *//p' "$VPROBE_TOP/tests/$1.bats")
+	echo "${takes:-300}"
 }
 
 # hash_of [STRING|FILE|FOLDER]...: 12 digits that change with any of them. An
