@@ -3,7 +3,8 @@
 # Devices that go where they should not, and a guest that lies: only that guest
 # can be hurt (I1, I3, I6, I8). A second guest, `b', runs beside all the time
 # and checks its memory.
-# takes: 220
+# takes: 390
+# long
 
 load lib/vm.bash
 load lib/host.bash

@@ -106,5 +106,15 @@ has_rebooted() {
 	guest_log_clean d
 	guest_run d '[ -z "$(systemctl --failed --plain --no-legend)" ] ||
 		{ systemctl --failed; exit 1; }'
-	vm_kill d
+}
+
+@test "it is switched off: no goodbye, which would need the memory" {
+	vprobe attach "$(vm_pid d)"
+	wait_until 60 vprobe_ready d
+	vprobe reclaim d all
+	had=$(talker_connected)
+	guest_run d '(sleep 3; systemctl poweroff) >/dev/null 2>&1 &'
+	vm__gone d 300
+	wait_until 10 grep -qx 0 "$VM_DIR/d/ended"
+	[ "$(talker_connected)" = "$had" ]
 }

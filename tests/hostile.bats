@@ -2,7 +2,7 @@
 #
 # Hostile registrations: each is refused with its reason, and changes nothing.
 # The messages and the reasons come from user/tests/mkhostile.c.
-# takes: 105
+# takes: 165
 
 load lib/vm.bash
 load lib/host.bash

@@ -113,7 +113,7 @@ fill_fails() {
 
 # Any allocation of the kernel, not only those that the module has points for.
 # try_nth CALL N COMMAND...: N-th allocation in ioctl CALL fails; true if there
-# were so many
+# were so many. If not, all_tried tells that the call was made.
 try_nth() {
 	local call=$1 nth=$2
 
@@ -123,6 +123,9 @@ try_nth() {
 		LD_PRELOAD=$TOOLS/failnth.so "$@" >/run/nth.log 2>&1 || :
 	[ "$(cat /run/left)" = 0 ]
 }
+
+# An x would be an error, too.
+all_tried() { [ "$(cat /run/left)" -gt 0 ]; }
 
 need_fault_injection() {
 	local dir
@@ -149,6 +152,7 @@ need_fault_injection() {
 		[ "$(vprobe --json ls)" = '[]' ] || vprobe detach a
 		nth=$((nth + 1))
 	done
+	all_tried
 	echo "$nth allocations"
 	[ $nth -gt 5 ]
 	vprobe detach a
@@ -169,6 +173,7 @@ need_fault_injection() {
 		no_trace a
 		nth=$((nth + (nth < 40 ? 1 : nth / 8)))
 	done
+	all_tried
 	echo "$nth allocations in a reclaim"
 	[ $nth -gt 5 ]
 	nth=1
@@ -181,6 +186,7 @@ need_fault_injection() {
 		vprobe reclaim a 8M
 		nth=$((nth + (nth < 40 ? 1 : nth / 8)))
 	done
+	all_tried
 	echo "$nth allocations in a fill"
 	[ $nth -gt 5 ]
 	vprobe detach a
@@ -208,6 +214,7 @@ fails_at() {
 		no_trace a
 		nth=$((nth + 1 + nth / share))
 	done
+	all_tried
 	as_it_was
 	echo "$nth allocations in $*"
 	all_is_well
@@ -216,7 +223,7 @@ fails_at() {
 as_it_was() {
 	[ "$(vprobe --json ls)" != '[]' ] || attach
 	[ "$(vstat a state)" != quarantined ] || vprobe release a
-	vprobe_ready a || guest_run a /vprobe-inject
+	register_again
 }
 
 @test "allocations in a detach fail: the first ones, and samples of the rest" {
@@ -234,7 +241,7 @@ as_it_was() {
 	[ $nth -gt 5 ]
 }
 
-@test "every allocation in a free-map that asks the helper fails once" {
+@test "allocations in a free-map that asks the helper fail: the first ones, and samples" {
 	fails_at 8 7 vprobe free-map a --ask
 	[ $nth -gt 1 ]
 }

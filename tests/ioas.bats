@@ -4,7 +4,7 @@
 # destroy IOASes, and map memory that does not come for as long as it likes, which
 # is its own loss and nobody else's (host/ioas.c does it in QEMU's place); and what
 # it may do to its own mapping of the guest's memory (host/remap.c).
-# takes: 200
+# takes: 220
 # long
 
 load lib/vm.bash

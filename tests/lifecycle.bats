@@ -3,7 +3,7 @@
 # Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
 # After each: no pin, no watch, no hole, no leak, and the guest goes on. A VMM that
 # is killed at different moments: lifecycle_kill.bats.
-# takes: 210
+# takes: 410
 
 load lib/vm.bash
 load lib/host.bash
@@ -91,7 +91,8 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 		wait $pid || :
 		works a
 		vprobed_start
-		guest_run a /vprobe-inject
+		# It may not listen yet.
+		wait_until 30 guest_run a /vprobe-inject
 		vprobe_ready a
 		[ $partly = 0 ] || break
 	done
@@ -145,7 +146,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	kill -STOP "$(cat "$VPROBED_PID")"
 	GUEST_TIMEOUT=1 guest_run a '/vprobe-inject' 2>/dev/null || :
 	wait_until 60 more_than "$connected" talker_connected
-	sleep 2
+	sleep "$(patience 2)"
 	failsafes=$(vstat a fills.failsafes)
 	vm_qmp a system_reset
 	wait_until 60 more_than "$failsafes" vstat a fills.failsafes
@@ -257,6 +258,39 @@ is_not_attached() { ! is_attached "$1"; }
 	vprobe detach mock
 	release vmm
 }
+
+@test "memory that is unplugged is free at once, also without a helper" {
+	before=$(shmem_mib)
+	hold vmm "$TOOLS/mockvmm" -m
+	[ $(($(shmem_mib) - before)) -ge 120 ]
+	vprobe attach "$(held_pid vmm)" --name mock
+	[ "$(vstat mock memory.ram_bytes)" = $((128 << 20)) ]
+	[ "$(tell vmm unplug)" = unplugged ]
+	wait_until 10 less_shmem_than $((before + 96))
+	vprobe detach mock
+	release vmm
+}
+
+@test "memory that is unplugged after it was looked at is free, too" {
+	before=$(shmem_mib)
+	hold vmm "$TOOLS/mockvmm" -m
+	vprobe attach "$(held_pid vmm)" --name mock
+	bad_helper mock free $((16 << 20)) 16 9 $((8 << 20))
+	vprobe free-map mock --ask
+	vprobe reclaim mock all
+	[ "$(vstat mock memory.ram_bytes)" = $((128 << 20)) ]
+	[ "$(vstat mock memory.taken_blocks)" = 16 ]
+	[ "$(tell vmm unplug)" = unplugged ]
+	wait_until 10 less_shmem_than $((before + 64))
+	vprobe reclaim mock all
+	[ "$(vstat mock memory.ram_bytes)" = $((64 << 20)) ]
+	vprobe detach mock
+	release vmm
+}
+
+shmem_mib() { awk '/^Shmem:/ { print int($2 / 1024) }' /proc/meminfo; }
+
+less_shmem_than() { [ "$(shmem_mib)" -lt "$1" ]; }
 
 @test "detach while the guest works" {
 	vprobe reclaim a all

@@ -2,7 +2,7 @@
 #
 # Taking memory ten times a second from a guest that works as hard as it can:
 # fio with verification on the NVMe, and memory with checked contents.
-# takes: 360
+# takes: 390
 
 load lib/vm.bash
 load lib/host.bash
@@ -27,8 +27,12 @@ reclaim_for() {
 	local end=$((SECONDS + $1))
 
 	while [ $SECONDS -lt $end ]; do
-		vprobe --json reclaim a all >>/run/reclaims 2>/run/error ||
-			{ echo "exit status $?"; cat /run/error; } >>/run/bad
+		if vprobe --json reclaim a all >/run/reclaim 2>&1; then
+			cat /run/reclaim >>/run/reclaims
+		else
+			tr -d '\n' </run/reclaim >>/run/bad
+			echo >>/run/bad
+		fi
 		sleep 0.1
 	done
 }
@@ -66,7 +70,15 @@ under_load() {
 	[ "$(guest_run a 'cat /run/fio.status')" = 0 ]
 }
 
-none_failed() { [ ! -e /run/bad ] || { sort /run/bad | uniq -c; return 1; }; }
+# Somebody else had the VMM's locks for long: an answer, if it is a rare one.
+none_failed() {
+	local busy
+
+	[ -e /run/bad ] || return 0
+	sort /run/bad | uniq -c
+	busy=$(grep -c '"reason":"busy"' /run/bad)
+	[ "$busy" = "$(wc -l < /run/bad)" ] && [ $((busy * 10)) -lt "$(passes)" ]
+}
 
 passes() { jq -s length /run/reclaims; }
 
@@ -75,7 +87,7 @@ passes() { jq -s length /run/reclaims; }
 	under_load "$SECONDS_OF_LOAD" reclaim_for "$SECONDS_OF_LOAD"
 	none_failed
 	echo "$(passes) passes"
-	[ "$(passes)" -ge 5 ]
+	[ "$(passes)" -ge 8 ]
 }
 
 # reads_were_right AT_LEAST
@@ -129,7 +141,9 @@ detach_soon() {
 	under_load $((SECONDS_OF_LOAD / 4)) reclaim_for $((SECONDS_OF_LOAD / 4))
 	reads_were_right 1
 	none_failed
-	[ "$(vstat a fills.vcpu)" -gt 20 ]
+	fills=$(vstat a fills.vcpu)
+	echo "$(passes) passes in all, $fills fills"
+	[ "$fills" -gt 20 ]
 	nothing_odd
 }
 

@@ -3,7 +3,7 @@
 # Three guests of 2 GiB with passthrough on a host of 4 GiB, and what they do to
 # each other: policies are swapped, vprobed is killed, memory runs out.
 # On the debug kernel a guest uses 400 MiB in its turn, it is so slow.
-# takes: 400
+# takes: 500
 # long
 
 load lib/vm.bash

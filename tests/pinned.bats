@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Memory that somebody else has pinned is left alone (I4).
-# takes: 160
+# Memory that somebody else has pinned is left alone (I4), and what comes of memory
+# that has failed.
+# takes: 230
 # long
 
 load lib/vm.bash
@@ -121,6 +122,42 @@ taken_later() {
 	[ "$(grep -c -v 'intact\|pinned' /run/pins)" = 0 ]
 	no_trace a
 	works a 300
+}
+
+# The kernel's word for it is hwpoison.
+failed_kib() { awk '/^HardwareCorrupted:/ { print $2 }' /proc/meminfo; }
+
+@test "a page that has failed: its block is taken, and comes back sound" {
+	pick_block
+	before=$(failed_kib)
+	"$TOOLS/guestmem" "$(vm_pid a)" poison "$gpa" 4096
+	[ "$(failed_kib)" = $((before + 4)) ]
+	vprobe reclaim a all
+	is_hole a "$gpa"
+	vprobe fill a all
+	[ "$(behind a resident "$gpa" "$size")" = "$size" ]
+	[ "$(behind a nonzero "$gpa" "$size")" = 0 ]
+	[ "$(guest_run a "physmem $gpa $size")" = 0 ]
+	works a 300
+	no_trace a
+	[ "$(failed_kib)" = $((before + 4)) ]
+}
+
+@test "one in a huge page: the block is left alone" {
+	vprobe_vm b nvme=1 mem=512M backing=thp
+	# QEMU maps it where no huge page fits; a fill does not mind.
+	vprobe reclaim b all
+	vprobe fill b all
+	read -r gpa size < <(free_blocks b | tail -n 1)
+	"$TOOLS/guestmem" "$(vm_pid b)" poison $((gpa + 4096)) 4096
+	before=$(vstat b refused.pinned)
+	vprobe reclaim b all
+	no_hole b "$gpa"
+	[ "$(vstat b refused.pinned)" -gt "$before" ]
+	[ "$(vstat b memory.taken_blocks)" -gt 16 ]
+	vprobe fill b all
+	no_trace b
+	vm_kill b
 }
 
 @test "zero IOMMU faults, clean logs, nothing is pinned in the end" {

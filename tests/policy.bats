@@ -1,49 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Policies: loading, swapping and unloading them, what they may decide, and how
-# one that misbehaves is thrown out.
-# takes: 250
+# Policies: loading, swapping and unloading them, and what they may decide.
+# takes: 270
+# long
 
 load lib/vm.bash
 load lib/host.bash
 load lib/vprobe.bash
 load lib/tools.bash
+load lib/policy.bash
 
-POLICIES=/usr/lib/vprobe/policies
-EVIL=/vprobe/build/bpf/tests/policies/evil.bpf.o
 FORGE=/vprobe/build/bpf/tests/policies/forge.bpf.o
-
-setup_file() {
-	host_log_clean
-	vprobed_start
-	vprobe_vm a nvme=1
-}
-
-teardown_file() {
-	vm_kill_all
-	vprobed_stop
-}
-
-teardown() {
-	vprobe policy unload >/dev/null 2>&1 || :
-	vprobe policy unload --vm a >/dev/null 2>&1 || :
-	bpftool struct_ops unregister name simple >/dev/null 2>&1 || :
-	rm -rf /sys/fs/bpf/links /sys/fs/bpf/evil-bss
-}
-
-# policy_is NAME: it drives the VM
-policy_is() {
-	[ "$(vprobe --json policy show |
-		jq -r '.[] | select(.drives == 1) | .name')" = "$1" ]
-}
-
-taken_more_than() { [ "$(vstat a memory.hole_bytes)" -gt "$1" ]; }
-took_again() { [ "$(vstat a memory.taken_blocks)" -gt "$1" ]; }
-
-nothing_taken() {
-	vprobe fill a all
-	no_trace a
-}
 
 @test "without a policy the built-in one drives the VM, and takes nothing" {
 	wait_until 10 policy_is '(built-in)'
@@ -188,12 +155,19 @@ one_of_two() { policy_is simple || policy_is watermark; }
 	refused_with 1 'knob is out of range' \
 		vprobe policy load headroom interval_ms=0
 	refused_with 1 'knob is out of range' vprobe policy load fair busy_ms=9
+	refused_with 1 'knob is out of range' \
+		vprobe policy load simple leave_mib=17592186044416
+	refused_with 1 'knob is out of range' \
+		vprobe policy load headroom max_percent=101
+	refused_with 1 'knob is out of range' \
+		vprobe policy load watermark pressure_percent=101
 	refused_with 1 'no attached VM' vprobe policy load simple --vm nosuch
 	refused_with 1 'No space left' vprobe policy load $EVIL mode=1
 	refused_with 1 'nothing was loaded|no policy was loaded' \
 		vprobe policy unload --vm a
 	refused_with 2 'show, load, set or unload' vprobe policy frobnicate
 	refused_with 2 'which policy' vprobe policy load
+	refused_with 2 'goes with unload' vprobe policy load simple --all
 	policy_is watermark
 }
 
@@ -214,80 +188,6 @@ one_of_two() { policy_is simple || policy_is watermark; }
 	wait_until 30 policy_is forge
 }
 
-# evicted_for MODE TEXT: the built-in one takes over, and the reason stays
-evicted_for() {
-	vprobe policy load $EVIL mode="$1"
-	wait_until 60 policy_is '(built-in)'
-	vprobe policy show
-	[ "$(vprobe --json policy show | jq -r '.[0].state')" = evicted ]
-	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
-	vprobe policy unload
-	[ "$(vprobe --json policy show | jq -r '.[0].state')" = gone ]
-	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
-	nothing_taken
-}
-
-@test "evicted: decide() fails" { evicted_for 2 'decide\(\) returned -5'; }
-@test "evicted: wants to look again too soon" { evicted_for 3 'in 9 ms'; }
-@test "evicted: wants to look again too late" { evicted_for 4 'in 3600001 ms'; }
-@test "evicted: prefer() answers nonsense" { evicted_for 5 'prefer\(\) returned 3'; }
-@test "evicted: over its budget" { evicted_for 6 'ran for more than 250 ms'; }
-@test "evicted: one call takes too long" {
-	evicted_for 11 'ran for [0-9]+ ms in one call'
-}
-@test "evicted: floods" { evicted_for 7 'more than 1000 calls'; }
-
-@test "not evicted: a guest has it called, and it wants to look again each time" {
-	vprobe policy load $EVIL mode=12
-	wait_until 30 taken_more_than $((500 << 20))
-	guest_run a 'memhog -m 500 -t 2'
-	policy_is evil
-	vprobe policy unload
-	nothing_taken
-}
-
-@test "an evicted policy can be replaced where it is" {
-	vprobe policy load $EVIL mode=2
-	wait_until 30 policy_is '(built-in)'
-	vprobe policy load simple
-	wait_until 30 policy_is simple
-}
-
-# of_evil NAME: one of its variables, from the map that is pinned
-of_evil() {
-	bpftool -j map dump pinned /sys/fs/bpf/evil-bss |
-		jq ".. | objects | .$1? // empty"
-}
-
-# ended_is END: 1 + enum vprobe_policy_end, as exit() was told
-ended_is() { [ "$(of_evil ended)" = "$1" ]; }
-
-# What the newest evil policy knows outlives it.
-pin_evil() {
-	rm -f /sys/fs/bpf/evil-bss
-	bpftool map pin id "$(bpftool -j map show |
-		jq 'map(select(.name == "evil.bss")) | max_by(.id).id')" \
-		/sys/fs/bpf/evil-bss
-}
-
-@test "exit() is told why: unregistered, evicted, replaced" {
-	vprobe policy load $EVIL
-	pin_evil
-	vprobe policy unload
-	wait_until 30 ended_is 1
-	vprobe policy load $EVIL mode=2
-	pin_evil
-	wait_until 30 ended_is 3
-	vprobe policy unload
-	ended_is 3
-	hold swap $TOOLS/policyswap $EVIL $POLICIES/simple.bpf.o
-	wait_until 30 policy_is evil
-	pin_evil
-	release swap
-	ended_is 2
-	wait_until 30 policy_is '(built-in)'
-}
-
 @test "the most malicious policy costs time, and nothing else" {
 	vprobe policy load $EVIL mode=8
 	wait_until 30 policy_is evil
@@ -301,37 +201,6 @@ pin_evil() {
 	vprobe policy unload
 	nothing_taken
 	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
-}
-
-told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
-
-@test "memory pressure reaches policies, by PSI" {
-	# It spares all, and is only told once there is another for the VM.
-	vprobe policy load $EVIL mode=9
-	pin_evil
-	vprobe policy load watermark low_percent=0 high_percent=0 \
-		pressure_percent=1 busy_ms=100 --vm a
-	wait_until 30 policy_is watermark
-	sleep 1
-	[ "$(vstat a memory.holes)" = 0 ]
-	echo +memory > /sys/fs/cgroup/cgroup.subtree_control
-	mkdir -p /sys/fs/cgroup/tight
-	echo 8M > /sys/fs/cgroup/tight/memory.high
-	(
-		echo $BASHPID > /sys/fs/cgroup/tight/cgroup.procs
-		exec timeout 60 sh -c 'while :; do
-			head -c 64M /dev/zero | tail -c 40M >/dev/null; done'
-	) 3>&- &
-	hog=$!
-	wait_until 60 told_pressure
-	wait_until 30 taken_more_than $((100 << 20))
-	kill $hog || :
-	wait $hog || :
-	vprobe policy unload --vm a
-	[ "$(of_evil times_told)" -ge 1 ]
-	[ "$(of_evil told)" -ge 100 ]
-	vprobe policy unload
-	nothing_taken
 }
 
 # For longer, and with NVMes at work: overcommit.bats.
@@ -371,8 +240,31 @@ told_pressure() { grep -q 'memory pressure: ' /out/vprobed.log; }
 		jq -r '.[] | select(.name == "simple") | .drives')" = 0 ]
 	vprobe policy unload --vm "$id"
 	[ "$(vprobe --json policy show | jq length)" -ge 1 ]
-	[ -z "$(vprobe --json policy show | jq -r ".[].name" | grep -x simple)" ]
+	none_named simple
 	vm_stop b
+}
+
+none_named() {
+	! vprobe --json policy show | jq -r '.[].name' | grep -x "$1"
+}
+
+@test "unload --all empties all slots, also of a VM that has gone" {
+	vprobe_vm b mem=512M
+	vprobe policy load simple --vm b
+	vm_stop b
+	vprobe policy load fair
+	[ "$(vprobe --json policy unload --all | jq .unloaded)" = 2 ]
+	none_named simple
+	none_named fair
+	[ -z "$(ls /sys/fs/bpf/vprobe; ls /run/vprobe/policies)" ]
+	[ "$(vprobe --json policy unload --all | jq .unloaded)" = 0 ]
+}
+
+@test "without a BPF file system a policy is refused, and does not decide" {
+	mount -t tmpfs tmpfs /sys/fs/bpf
+	refused_with 1 'mount -t bpf bpf /sys/fs/bpf' vprobe policy load simple
+	none_named simple
+	umount /sys/fs/bpf
 }
 
 @test "zero IOMMU faults, and nobody complained" {

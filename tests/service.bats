@@ -3,7 +3,7 @@
 # What vprobed does by itself: its configuration file, VMs that it attaches as
 # their injectors call, VMs that it puts in quarantine. Guest `a' is honest all
 # the time.
-# takes: 260
+# takes: 300
 # long
 
 load lib/vm.bash

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The testbed itself: nothing of V-Probe is used here.
-# takes: 70
+# takes: 65
 
 load lib/vm.bash
 load lib/host.bash

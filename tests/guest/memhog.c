@@ -7,12 +7,15 @@
  * Each thread maps its share of MIB in chunks, fills every page with a
  * pattern made of the page's address, the thread and the round, verifies all
  * of them, verifies that fresh pages are zero, and unmaps. It goes on for
- * SECONDS, or ROUNDS if given (default: one round). Prints the number of
- * pages and rounds; each mismatch is described, and makes it exit with 1.
+ * SECONDS, or ROUNDS if given (default: one round); SIGTERM makes the round
+ * at hand the last. Prints the number of pages and rounds; each mismatch is
+ * described, and makes it exit with 1.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +33,13 @@ static unsigned long total_mib = 64, chunk_mib = 16, threads = 1;
 static unsigned long seconds, max_rounds;
 static atomic_ulong pages, rounds, mismatches, failures;
 static time_t deadline;
+static atomic_bool stopped;
+
+static void stop(int sig)
+{
+	(void)sig;
+	stopped = true;
+}
 
 static uint64_t mix(uint64_t x)
 {
@@ -118,7 +128,7 @@ static void *worker(void *arg)
 	do {
 		one_round(chunks, nr, mix(id << 32 | ++round));
 		atomic_fetch_add(&rounds, 1);
-	} while (!failures &&
+	} while (!failures && !stopped &&
 		 (seconds ? now() < deadline : round < max_rounds));
 	free(chunks);
 	return NULL;
@@ -166,6 +176,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	signal(SIGTERM, stop);
 	deadline = now() + seconds;
 	tids = calloc(threads, sizeof(*tids));
 	if (!tids)

@@ -3,16 +3,18 @@
  * mockvmm: a process that has a KVM VM open, without a guest in it, for what
  * QEMU cannot be made to do.
  *
- *	mockvmm [-i COUNT] [-u] [-v COUNT] [BDF]
+ *	mockvmm [-i COUNT] [-m] [-u] [-v COUNT] [BDF]
  *
  *	-i	open so many iommufds
+ *	-m	has another 64 MiB in a memfd and a memslot of their own
  *	-u	an IOAS without a bound for its IOPTEs
  *	-v	create so many VMs
  *
  * Has 64 MiB of memory in a memfd. If BDF is given, which has to be bound to
  * vfio-pci, that device gets all of it mapped through the first iommufd. Prints
  * "ready" and waits for the end of its input. For each line of that it
- * closes the VM, creates another one in the same memory, and prints "again".
+ * closes the VM, creates another one in the same memory, and prints "again"; or, if
+ * the line is "unplug", takes that other memory away, and prints "unplugged".
  */
 #include <linux/kvm.h>
 #include <stdbool.h>
@@ -24,31 +26,42 @@
 /* Of a patched kernel, so the header need not have it. */
 #define OPTION_MAX_IOPTE	2
 
-static void *make_ram(void)
+static void *make_ram(int *memfd)
 {
 	int fd = memfd_create("mock", 0);
 	void *ram;
 
 	if (fd < 0 || ftruncate(fd, RAM))
 		fail("make a memfd");
-	ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		   fd, 0);
 	if (ram == MAP_FAILED)
 		fail("map a memfd");
+	if (memfd)
+		*memfd = fd;
 	return ram;
+}
+
+static void set_slot(int vm, unsigned int slot, void *ram, size_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.guest_phys_addr = slot * RAM,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)ram,
+	};
+
+	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region))
+		fail("set a memslot");
 }
 
 static int make_vm(int kvm, void *ram)
 {
-	struct kvm_userspace_memory_region region = {
-		.memory_size = RAM,
-		.userspace_addr = (uintptr_t)ram,
-	};
 	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
 
 	if (vm < 0)
 		fail("create a VM");
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region))
-		fail("give a VM memory");
+	set_slot(vm, 0, ram, RAM);
 	return vm;
 }
 
@@ -70,13 +83,17 @@ static void map_device(int iommufd, const char *bdf, void *ram, bool unbounded)
 
 int main(int argc, char **argv)
 {
-	int iommufds = 0, vms = 1, opt, i, fd, first = -1, kvm, vm = -1, c;
-	bool unbounded = false;
-	void *ram;
+	int iommufds = 0, vms = 1, opt, i, fd, first = -1, kvm, vm = -1;
+	bool unbounded = false, more = false;
+	void *ram, *dimm = NULL;
+	int dimm_fd = -1;
+	char line[16];
 
-	while ((opt = getopt(argc, argv, "i:uv:")) != -1) {
+	while ((opt = getopt(argc, argv, "i:muv:")) != -1) {
 		if (opt == 'i')
 			iommufds = atoi(optarg);
+		else if (opt == 'm')
+			more = true;
 		else if (opt == 'u')
 			unbounded = true;
 		else if (opt == 'v')
@@ -87,9 +104,13 @@ int main(int argc, char **argv)
 	kvm = open("/dev/kvm", O_RDWR);
 	if (kvm < 0)
 		fail("open /dev/kvm");
-	ram = make_ram();
+	ram = make_ram(NULL);
 	for (i = 0; i < vms; i++)
 		vm = make_vm(kvm, ram);
+	if (more) {
+		dimm = make_ram(&dimm_fd);
+		set_slot(vm, 1, dimm, RAM);
+	}
 	for (i = 0; i < iommufds; i++) {
 		fd = open("/dev/iommu", O_RDWR);
 		if (fd < 0)
@@ -101,12 +122,17 @@ int main(int argc, char **argv)
 		map_device(first, argv[optind], ram, unbounded);
 	printf("ready\n");
 	fflush(stdout);
-	while ((c = getchar()) != EOF) {
-		if (c != '\n')
-			continue;
-		close(vm);
-		vm = make_vm(kvm, ram);
-		printf("again\n");
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strcmp(line, "unplug\n")) {
+			set_slot(vm, 1, dimm, 0);
+			munmap(dimm, RAM);
+			close(dimm_fd);
+			printf("unplugged\n");
+		} else {
+			close(vm);
+			vm = make_vm(kvm, ram);
+			printf("again\n");
+		}
 		fflush(stdout);
 	}
 	return 0;

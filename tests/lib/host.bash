@@ -27,9 +27,13 @@ COMPLAINT+='|blocked for more than|soft lockup|hard LOCKUP|rcu.*stall'
 COMPLAINT+='|general protection|Kernel panic|refcount_t: |corruption'
 COMPLAINT+='|suspected memory leaks|I/O error|nvme.*timeout|Buffer I/O'
 
+# A function of ours in a task's stack.
+# shellcheck disable=SC2034 # for those who source this
+OURS='(vprobe|iommufd|iopt)_[a-z0-9_]*\+'
+
 complaints() {
 	grep -aE "$COMPLAINT" "$1" |
-		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq'
+		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq|NMI: Not'
 }
 
 memfds() {
@@ -89,7 +93,8 @@ host_log_clean() {
 	old=$(cat $seen 2>/dev/null || echo 0)
 	new=$(dmesg | wc -l)
 	echo "$new" > $seen
-	! dmesg | tail -n "+$((old + 1))" |
+	# What memory_failure() says of a page that a test has poisoned is none.
+	! dmesg | tail -n "+$((old + 1))" | grep -v 'Memory failure: 0x' |
 		grep -E -A 30 "$COMPLAINT" | head -n 80 | grep .
 }
 

@@ -34,7 +34,12 @@ inject_reset() {
 		echo 0 > "$point"
 	done
 	[ -n "$(vprobe --json ls | jq -r '.[].id')" ] || attach
-	vprobe_ready a || guest_run a /vprobe-inject
+	register_again
+}
+
+# vprobed tells a guest that registers all the time to wait.
+register_again() {
+	vprobe_ready a || wait_until 60 guest_run a /vprobe-inject
 }
 
 attach() {

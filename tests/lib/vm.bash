@@ -285,12 +285,28 @@ guest__complaint() {
 	! guest__reasons "$1" | grep . || echo "testbed: guest $1 complained"
 }
 
+# In the same function, at both of two looks.
+sleeps_in_ours() {
+	local first
+
+	first=$(guest__stacks "$1")
+	sleep 2
+	guest__stacks "$1" | grep -xF -e "${first:-nowhere}" |
+		sed 's/^/in the kernel: /'
+}
+
+guest__stacks() {
+	grep -oE "\] $OURS" \
+		"/proc/$(vm_pid "$1")"/task/*/stack 2>/dev/null
+}
+
 guest__reasons() {
 	local state
 
 	complaints "$VM_DIR/$1/console.log" | head -n 5
 	grep -aE 'kvm run failed|Bus error|internal error' "$VM_DIR/$1/qemu.log"
 	if vm_alive "$1"; then
+		sleeps_in_ours "$1"
 		state=$(vm_qmp "$1" query-status | jq -r .status)
 		[ "$state" = running ] || echo "QEMU says: $state"
 	else
