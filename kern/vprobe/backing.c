@@ -19,6 +19,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/types.h>
+#include <linux/userfaultfd_k.h>
 
 /* Does not include what it needs. */
 #include <linux/falloc.h>
@@ -34,6 +35,9 @@ static bool vma_is_usable(struct vm_area_struct *vma)
 {
 	if (!vma->vm_file || !(vma->vm_flags & VM_SHARED) ||
 	    !(vma->vm_flags & VM_WRITE))
+		return false;
+	/* A fill could not pin there, or takes the place of what is on its way. */
+	if (userfaultfd_armed(vma))
 		return false;
 	return is_vm_hugetlb_page(vma) || shmem_mapping(vma->vm_file->f_mapping);
 }
@@ -174,7 +178,7 @@ static int backings_add_slots(struct vprobe_vm *vm, struct vprobe_backings **pb)
 	return r;
 }
 
-void vprobe_backings_put(struct vprobe_backings *b)
+static void backings_put(struct vprobe_backings *b)
 {
 	unsigned int i;
 
@@ -212,7 +216,7 @@ struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm)
 		mmput(vm->mm);
 	}
 	if (r) {
-		vprobe_backings_put(b);
+		backings_put(b);
 		return ERR_PTR(r);
 	}
 	return b;
@@ -229,6 +233,9 @@ void vprobe_backings_set(struct vprobe_vm *vm, struct vprobe_backings *b)
 	unsigned int i;
 
 	vm->backings = b;
+	/* A VMM may have none for a moment, see vm_check_ram(). */
+	if (!b->nr)
+		return;
 	vm->has_ram[false] = false;
 	vm->has_ram[true] = false;
 	for (i = 0; i < b->nr; i++)
@@ -239,7 +246,7 @@ void vprobe_backings_set(struct vprobe_vm *vm, struct vprobe_backings *b)
 /* Context: as vprobe_backings_set(). */
 void vprobe_backings_drop(struct vprobe_vm *vm)
 {
-	vprobe_backings_put(vm->backings);
+	backings_put(vm->backings);
 	vm->backings = NULL;
 }
 
@@ -344,17 +351,52 @@ static int visit_folios(struct vprobe_blk *blk, folio_fn fn)
 	return r;
 }
 
-static int check_folio(struct vprobe_blk *blk, struct folio *folio)
+/* What does not depend on who has pinned it. */
+static int folio_fits(struct vprobe_blk *blk, struct folio *folio)
 {
 	if (folio->index < blk->pgoff ||
 	    folio_next_index(folio) > blk->pgoff + vprobe_blk_pages(blk))
 		return -ERANGE;
-	if (folio_maybe_dma_pinned(folio))
-		return -EBUSY;
 	/* One of its pages has failed: the others' allocator would not know which. */
 	if (folio_test_large(folio) && folio_contain_hwpoisoned_page(folio))
 		return -EBUSY;
 	return 0;
+}
+
+static int check_folio(struct vprobe_blk *blk, struct folio *folio)
+{
+	int r = folio_fits(blk, folio);
+
+	return r ?: folio_maybe_dma_pinned(folio) ? -EBUSY : 0;
+}
+
+/**
+ * vprobe_backing_fits() - could this memory be dropped if nobody had pinned it?
+ * @blk: a block that the caller owns
+ *
+ * Asked before devices lose it: with a page that has failed it could not be pinned
+ * for them again.
+ *
+ * Context: process. Takes no locks, so it may be different a moment later.
+ * Return: 0, EBUSY or ERANGE, as vprobe_backing_check().
+ */
+int vprobe_backing_fits(struct vprobe_blk *blk)
+{
+	pgoff_t last = blk->pgoff + vprobe_blk_pages(blk) - 1;
+	pgoff_t index = blk->pgoff;
+	struct folio_batch batch;
+	unsigned int i;
+	int r = 0;
+
+	folio_batch_init(&batch);
+	while (!r && filemap_get_folios(blk->file->f_mapping, &index, last,
+					&batch)) {
+		for (i = 0; i < folio_batch_count(&batch) && !r; i++)
+			r = folio_fits(blk, batch.folios[i]);
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	return r;
 }
 
 /**
@@ -382,7 +424,7 @@ int vprobe_backing_check(struct vprobe_blk *blk)
 static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
-	bool failed = folio_contain_hwpoisoned_page(folio);
+	bool failed = !folio_test_large(folio) && folio_test_hwpoison(folio);
 	int r;
 
 	/*
@@ -401,22 +443,6 @@ static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 	if (!r)
 		atomic64_add(folio_nr_pages(folio), &freed_pages[false]);
 	return r;
-}
-
-/*
- * What was swapped out, which devices rule out. A write() has the inode lock while it
- * touches user memory, so do without if it is not free: what stays then is the guest's
- * own, and comes back with a fill.
- */
-static void drop_swapped(struct vprobe_blk *blk)
-{
-	struct inode *inode = file_inode(blk->file);
-	loff_t start = (loff_t)blk->pgoff << PAGE_SHIFT;
-
-	if (!READ_ONCE(SHMEM_I(inode)->swapped) || !inode_trylock(inode))
-		return;
-	shmem_truncate_range(inode, start, start + vprobe_blk_bytes(blk) - 1);
-	inode_unlock(inode);
 }
 
 static int punch_hugetlb(struct vprobe_blk *blk)
@@ -445,7 +471,8 @@ static void count_dropped(struct file *file)
  *
  * Zaps every mapping, KVM's through its MMU notifier. On an error some of the
  * memory may have been dropped: the block is free, so its contents do not
- * matter, but it has to be filled.
+ * matter, but it has to be filled. What was swapped out, which devices rule out,
+ * stays so, and comes back with a fill: whatever drops it does not look at pins.
  *
  * For hugetlbfs the pins are checked before the punch only, without a lock
  * that keeps new ones away; there is none that a module could take.
@@ -477,10 +504,25 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
 	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
 
 	r = visit_folios(blk, drop_folio);
-	if (!r)
-		drop_swapped(blk);
 	count_dropped(blk->file);
 	return r;
+}
+
+/*
+ * A page that has failed since the block was looked at, or before a fill that undoes:
+ * nobody could pin it. If it does not go the fill fails later.
+ */
+static bool drop_failed(struct vprobe_blk *blk, struct folio *folio)
+{
+	bool gone = false;
+
+	if (folio_test_large(folio) || !folio_test_hwpoison(folio))
+		return false;
+	folio_lock(folio);
+	if (folio->mapping == blk->file->f_mapping)
+		gone = !drop_folio(blk, folio);
+	folio_unlock(folio);
+	return gone;
 }
 
 static int populate_shmem(struct vprobe_blk *blk)
@@ -496,7 +538,8 @@ static int populate_shmem(struct vprobe_blk *blk)
 
 		if (IS_ERR(folio))
 			return PTR_ERR(folio);
-		index = folio_next_index(folio);
+		if (!drop_failed(blk, folio))
+			index = folio_next_index(folio);
 		folio_put(folio);
 		cond_resched();
 	}

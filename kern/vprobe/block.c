@@ -52,8 +52,8 @@
  *	vprobe_vms_lock		the list of VMs (vm.c)
  *	vm->pass_lock		passes, the helper, attach and detach; a vCPU only
  *				ever tries it
- *	iommufd's holes_rwsem and below; mmap_lock; the memfd's inode lock, folio
- *				locks; KVM's mmu_lock
+ *	the memfd's inode lock	only ever tried; hugetlbfs takes its own by itself
+ *	iommufd's holes_rwsem and below; mmap_lock; folio locks; KVM's mmu_lock
  *	vm->lock		states, flags and sums; a spinlock, innermost
  * KVM calls into watch.c with its SRCUs held, and with slots_lock when a
  * memslot goes away; nothing here takes slots_lock.

@@ -693,6 +693,7 @@ int vprobe_forget_all(struct vprobe_vm *vm, long timeout)
 			vprobe_blk_release(vm, blk);
 		}
 		vprobe_blk_put(blk);
+		cond_resched();
 	}
 	return r;
 }

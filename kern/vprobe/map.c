@@ -74,6 +74,9 @@ static int ask_backing(struct vprobe_vm *vm, const struct vprobe_backing *b,
 		if (READ_ONCE(vm->failsafe) ||
 		    (!deadline && atomic_read(&vm->waiters)))
 			return -EBUSY;
+		/* What is behind a memslot that goes away is let go of now. */
+		if (READ_ONCE(vm->region_gen) != READ_ONCE(vm->pass_gen))
+			return deadline ? -EINTR : -EBUSY;
 		if (deadline && vprobe_policy_pass_is_over(vm, deadline))
 			return -EINTR;
 		if (!runs--) {
@@ -191,16 +194,26 @@ static int map_all(struct vprobe_vm *vm, struct vprobe_map *arg, struct map *map
  */
 int vprobe_do_map(struct vprobe_vm *vm, struct vprobe_map *arg)
 {
-	struct map map = { .room = arg->nr };
+	/* There cannot be more, whatever room there is. */
+	u64 most = READ_ONCE(vm->ram_bytes) >> PAGE_SHIFT;
+	struct map map = { .room = min_t(u64, arg->nr, most) };
 	int r;
 
 	if (arg->flags & ~VPROBE_MAP_ASK)
 		return -EINVAL;
 	map.blocks = kvmalloc_array(map.room, sizeof(*map.blocks),
-				    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!map.blocks)
+				    GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+				    __GFP_RETRY_MAYFAIL);
+	if (!map.blocks) {
+		arg->reason = VPROBE_REASON_NO_MEMORY;
 		return -ENOMEM;
+	}
 	r = map_all(vm, arg, &map);
+	/* It has got more meanwhile. */
+	if (!r && map.nr > map.room && map.room < arg->nr) {
+		arg->reason = VPROBE_REASON_BUSY;
+		r = -EBUSY;
+	}
 	if (copy_to_user(u64_to_user_ptr(arg->blocks), map.blocks,
 			 min(map.nr, map.room) * sizeof(*map.blocks)))
 		r = -EFAULT;

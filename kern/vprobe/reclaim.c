@@ -107,7 +107,8 @@ static void retake(struct pass *pass, struct vprobe_blk *blk)
 					  VPROBE_RECLAIMING))
 		return;
 	vprobe_count(vm, VPROBE_C_REPOPULATED);
-	vprobe_backing_drop(blk);
+	if (!vprobe_backing_check(blk))
+		vprobe_backing_drop(blk);
 	vprobe_blk_move(vm, blk, VPROBE_RECLAIMING, VPROBE_HOLE);
 }
 
@@ -433,6 +434,22 @@ static int batch_prepare(struct pass *pass, struct batch *batch)
 	return r;
 }
 
+/* Whoever cannot be dropped in any case is not taken from devices. */
+static void batch_fit(struct vprobe_vm *vm, struct batch *batch)
+{
+	enum vprobe_reason why;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		why = backing_reason(vprobe_backing_fits(batch->blk[i]));
+		if (!why)
+			continue;
+		give_up(vm, batch->blk[i], why);
+		batch_remove(batch, i);
+	}
+	batch_compact(batch);
+}
+
 static int batch_take(struct pass *pass, struct batch *batch)
 {
 	struct vprobe_vm *vm = pass->vm;
@@ -442,6 +459,7 @@ static int batch_take(struct pass *pass, struct batch *batch)
 	if (!batch->nr)
 		return 0;
 	r = batch_prepare(pass, batch);
+	batch_fit(vm, batch);
 	if (batch->nr)
 		batch_punch(vm, batch);
 	for (i = 0; i < batch->nr; i++) {

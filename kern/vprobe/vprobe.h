@@ -358,11 +358,11 @@ int vprobe_lock_mmap(struct mm_struct *mm, bool write, unsigned long timeout);
 struct vprobe_backings *vprobe_backings_get(struct vprobe_vm *vm);
 void vprobe_backings_set(struct vprobe_vm *vm, struct vprobe_backings *backings);
 void vprobe_backings_drop(struct vprobe_vm *vm);
-void vprobe_backings_put(struct vprobe_backings *backings);
 const struct vprobe_backing *
 vprobe_backing_at(const struct vprobe_backings *backings, gfn_t gfn);
 struct folio *vprobe_backing_folio(const struct vprobe_backings *backings,
 				   gfn_t gfn, void **addr);
+int vprobe_backing_fits(struct vprobe_blk *blk);
 int vprobe_backing_check(struct vprobe_blk *blk);
 int vprobe_backing_drop(struct vprobe_blk *blk);
 int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk);
