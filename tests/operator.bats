@@ -27,7 +27,7 @@ teardown() {
 	! vm_alive b || vm_kill b
 }
 
-# QEMU is up; its guest need not be.
+# QEMU is up; its guest does not run, as firmware changes memslots.
 up() { wait_until 60 vm_qmp "$1" query-status; }
 
 # What none of the wrong inputs may change.
@@ -155,7 +155,7 @@ root_without() {
 }
 
 @test "no permission to look into the VMM" {
-	vm_start b mem=256M smp=1 inject=no
+	vm_start b mem=256M smp=1 inject=no qemu=-S
 	up b
 	refused_with 1 'no permission' \
 		root_without sys_ptrace vprobe attach "$(vm_pid b)"
@@ -163,7 +163,7 @@ root_without() {
 }
 
 @test "guest RAM of anonymous memory" {
-	vm_start b mem=256M smp=1 backing=anon inject=no
+	vm_start b mem=256M smp=1 backing=anon inject=no qemu=-S
 	up b
 	refused_with 1 'not a shared memfd.*memory-backend-memfd' \
 		vprobe attach "$(vm_pid b)"
@@ -171,7 +171,7 @@ root_without() {
 }
 
 @test "guest RAM of anonymous memory, with a device" {
-	vm_start b mem=256M smp=1 backing=anon inject=no edu=1
+	vm_start b mem=256M smp=1 backing=anon inject=no edu=1 qemu=-S
 	up b
 	refused_with 1 'not a shared memfd.*memory-backend-memfd' \
 		vprobe attach "$(vm_pid b)"
@@ -180,7 +180,7 @@ root_without() {
 
 @test "a legacy VFIO container" {
 	vm_start b mem=256M smp=1 inject=no \
-		qemu="-device vfio-pci,host=$(head -n 1 /run/testbed/edu)"
+		qemu="-S -device vfio-pci,host=$(head -n 1 /run/testbed/edu)"
 	up b
 	refused_with 1 'legacy VFIO container.*iommufd' \
 		vprobe attach "$(vm_pid b)"
@@ -202,10 +202,17 @@ root_without() {
 }
 
 @test "IO page table entries that are larger than the granule asked for" {
-	vm_start b mem=256M smp=1 inject=no edu=1
+	vm_start b mem=256M smp=1 inject=no edu=1 qemu=-S
 	up b
 	refused_with 1 'larger than the granule' \
 		vprobe attach "$(vm_pid b)" --granule 64K
+	as_it_was
+}
+
+@test "a VM whose memory is private, as that of confidential ones" {
+	hold vmm "$TOOLS/mockvmm" -c
+	refused_with 1 'is confidential' vprobe attach "$(held_pid vmm)"
+	release vmm
 	as_it_was
 }
 
@@ -221,7 +228,7 @@ root_without() {
 }
 
 @test "a context id that belongs to another VM" {
-	vm_start b mem=256M smp=1 inject=no
+	vm_start b mem=256M smp=1 inject=no qemu=-S
 	up b
 	refused_with 1 "context id is $(vm_cid b), not $(vm_cid a)" \
 		vprobe attach "$(vm_pid b)" --cid "$(vm_cid a)"
@@ -229,7 +236,7 @@ root_without() {
 }
 
 @test "a guest without a helper: nobody knows what is free" {
-	vm_start b mem=256M smp=1 inject=no
+	vm_start b mem=256M smp=1 inject=no qemu=-S
 	up b
 	vprobe attach "$(vm_pid b)"
 	refused_with 1 'registered no helper.*vprobed' vprobe reclaim b all
@@ -244,7 +251,7 @@ root_without() {
 }
 
 @test "two VMs with one name: it is not clear which one is meant" {
-	vm_start b mem=256M smp=1 inject=no
+	vm_start b mem=256M smp=1 inject=no qemu=-S
 	up b
 	vprobe attach "$(vm_pid b)" --name a
 	refused_with 1 '2 attached VMs match' vprobe reclaim a all

@@ -3,8 +3,9 @@
  * mockvmm: a process that has a KVM VM open, without a guest in it, for what
  * QEMU cannot be made to do.
  *
- *	mockvmm [-i COUNT] [-m] [-u] [-v COUNT] [BDF]
+ *	mockvmm [-c] [-i COUNT] [-m] [-u] [-v COUNT] [BDF]
  *
+ *	-c	a VM whose memory is private, as that of confidential ones
  *	-i	open so many iommufds
  *	-m	has another 64 MiB in a memfd and a memslot of their own
  *	-u	an IOAS without a bound for its IOPTEs
@@ -55,9 +56,10 @@ static void set_slot(int vm, unsigned int slot, void *ram, size_t size)
 		fail("set a memslot");
 }
 
-static int make_vm(int kvm, void *ram)
+static int make_vm(int kvm, void *ram, bool private)
 {
-	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	int vm = ioctl(kvm, KVM_CREATE_VM,
+		       private ? KVM_X86_SW_PROTECTED_VM : 0);
 
 	if (vm < 0)
 		fail("create a VM");
@@ -84,13 +86,15 @@ static void map_device(int iommufd, const char *bdf, void *ram, bool unbounded)
 int main(int argc, char **argv)
 {
 	int iommufds = 0, vms = 1, opt, i, fd, first = -1, kvm, vm = -1;
-	bool unbounded = false, more = false;
+	bool unbounded = false, more = false, private = false;
 	void *ram, *dimm = NULL;
 	int dimm_fd = -1;
 	char line[16];
 
-	while ((opt = getopt(argc, argv, "i:muv:")) != -1) {
-		if (opt == 'i')
+	while ((opt = getopt(argc, argv, "ci:muv:")) != -1) {
+		if (opt == 'c')
+			private = true;
+		else if (opt == 'i')
 			iommufds = atoi(optarg);
 		else if (opt == 'm')
 			more = true;
@@ -106,7 +110,7 @@ int main(int argc, char **argv)
 		fail("open /dev/kvm");
 	ram = make_ram(NULL);
 	for (i = 0; i < vms; i++)
-		vm = make_vm(kvm, ram);
+		vm = make_vm(kvm, ram, private);
 	if (more) {
 		dimm = make_ram(&dimm_fd);
 		set_slot(vm, 1, dimm, RAM);
@@ -130,7 +134,7 @@ int main(int argc, char **argv)
 			printf("unplugged\n");
 		} else {
 			close(vm);
-			vm = make_vm(kvm, ram);
+			vm = make_vm(kvm, ram, private);
 			printf("again\n");
 		}
 		fflush(stdout);
