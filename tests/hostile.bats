@@ -79,6 +79,15 @@ in_guest() {
 	guest_run a "echo $(base64 -w0 < "$1") | base64 -d > /run/$(basename "$1")"
 }
 
+@test "only a guest's root is heard: its port is one of those below 1024" {
+	in_guest $HOSTILE/honest.msg
+	run guest_run a 'vsend -p 5000 /run/honest.msg'
+	echo "$output"
+	[ "$status" = 2 ]
+	grep 'its vsock port 5000 is not below 1024' /out/vprobed.log
+	unchanged
+}
+
 @test "a guest hears the same reasons over vsock" {
 	while read -r file stage text; do
 		[ "$stage" != nobody ] || continue
@@ -135,7 +144,8 @@ in_guest() {
 
 @test "a guest that registers all the time is slowed down" {
 	run guest_run a 'n=0; while [ $n -lt 40 ]; do n=$((n + 1))
-		vsend /run/unbounded-loop.msg; done'
+		vsend /run/unbounded-loop.msg & vsend /run/unbounded-loop.msg
+		wait; done'
 	[[ $output = *"registers too often"* ]]
 	unchanged
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vsend [-n BYTES] FILE: send a file, or so many bytes of it, to vprobed on
- * the host, as it is, and print the reply. The exit status is 0 if that was
- * friendly, 1 if not, 2 if there was none.
+ * vsend [-n BYTES] [-p PORT] FILE: send a file, or so many bytes of it, to
+ * vprobed on the host, as it is, and print the reply; from that port, or from one
+ * below 1024. The exit status is 0 if that was friendly, 1 if not, 2 if there was
+ * none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,24 +43,24 @@ static size_t load(const char *name)
 	return have;
 }
 
-static int talk(size_t len)
+static int talk(size_t len, unsigned int port)
 {
 	const struct sockaddr_vm addr = {
 		.svm_family = AF_VSOCK,
 		.svm_cid = VMADDR_CID_HOST,
 		.svm_port = VPROBE_VSOCK_PORT,
 	};
-	struct sockaddr_vm low = {
+	struct sockaddr_vm own = {
 		.svm_family = AF_VSOCK,
 		.svm_cid = VMADDR_CID_ANY,
-		.svm_port = VPROBE_VSOCK_RESERVED - 1,
+		.svm_port = port,
 	};
 	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
 
 	/* The host hears root only. */
-	while (bind(fd, (const void *)&low, sizeof(low)) &&
+	while (bind(fd, (const void *)&own, sizeof(own)) &&
 	       errno == EADDRINUSE)
-		low.svm_port--;
+		own.svm_port--;
 	if (fd < 0 || connect(fd, (const void *)&addr, sizeof(addr)))
 		fail("connect to", "vprobed");
 	/* It may have heard enough before the end. */
@@ -82,21 +83,25 @@ int main(int argc, char **argv)
 		struct vprobe_reply reply;
 		char text[VPROBE_WIRE_MAX_TEXT + 1];
 	} in = { 0 };
+	unsigned int port = VPROBE_VSOCK_RESERVED - 1;
 	size_t len, have = 0, limit = SIZE_MAX;
 	ssize_t n;
 	int opt, fd;
 
-	while ((opt = getopt(argc, argv, "n:")) != -1) {
-		if (opt != 'n')
+	while ((opt = getopt(argc, argv, "n:p:")) != -1) {
+		if (opt == 'n')
+			limit = strtoul(optarg, NULL, 0);
+		else if (opt == 'p')
+			port = (unsigned int)strtoul(optarg, NULL, 0);
+		else
 			return 2;
-		limit = strtoul(optarg, NULL, 0);
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: vsend [-n BYTES] FILE\n");
+		fprintf(stderr, "usage: vsend [-n BYTES] [-p PORT] FILE\n");
 		return 2;
 	}
 	len = load(argv[optind]);
-	fd = talk(len < limit ? len : limit);
+	fd = talk(len < limit ? len : limit, port);
 	while (have < sizeof(in) - 1) {
 		n = recv(fd, (char *)&in + have, sizeof(in) - 1 - have, 0);
 		if (n <= 0)
