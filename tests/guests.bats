@@ -2,7 +2,7 @@
 #
 # Each guest kernel and each kind of guest RAM, from end to end: memory is
 # taken, comes back, and the NVMe reads into it by DMA.
-# takes: 220
+# takes: 260
 # long
 
 load lib/vm.bash
@@ -102,6 +102,37 @@ b_goes_and_comes_back() {
 		page_poison=1 7 page_poison
 		lockdown=confidentiality 5 locked down
 	END
+}
+
+@test "a guest without /proc/kcore says so, and registers nothing" {
+	vm_boot u mem=512M smp=1 inject=no
+	vprobe attach "$(vm_pid u)"
+	status=0
+	out=$(guest_run u 'mkdir /tmp/proc
+		cp /proc/cmdline /proc/cpuinfo /proc/filesystems /tmp/proc
+		mount --bind /tmp/proc /proc
+		/vprobe-inject') || status=$?
+	echo "$out"
+	[ "$status" = 6 ]
+	grep -q '/proc/kcore' <<<"$out"
+	[ "$(vstat u state)" = no-helper ]
+}
+
+@test "a granule of 256 KiB: blocks of order 6 and up go and come back" {
+	vprobe_vm c mem=512M smp=1 attach='--granule 256K'
+	free=$(guest_free_high c 6)
+	taken=$(reclaim_quiet c)
+	small=$(holes c | awk '$2 < 2097152' | wc -l)
+	echo "free $free, taken $taken, $small blocks are less than 2 MiB"
+	[ "$taken" -ge $((free * 95 / 100)) ]
+	[ "$small" -gt 0 ]
+	all_watched c
+	works c 300
+	vprobe reclaim c all
+	vprobe detach c
+	[ "$(vm_ram_resident c)" -ge $((512 << 20)) ]
+	guest_log_clean c
+	vm_stop c
 }
 
 @test "a guest without devices" {

@@ -16,6 +16,7 @@ setup_file() {
 	vprobe_vm a nvme=1 reboot=yes \
 		qemu="$(disk kernel /vprobe/l2/vmlinuz-6.12) \
 			$(disk initrd /run/initrd-6.12.cpio)"
+	pinned_pages > /run/pinned
 }
 
 # What kexec loads, as disks that the guest knows by their serial.
@@ -50,6 +51,12 @@ nvme_reads_well() {
 	got=$(guest_run "$1" 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
 		2>/dev/null | md5sum')
 	[ "${got%% *}" = "${want%% *}" ]
+}
+
+# No hole, no watch, and each page pinned as at first.
+is_whole() {
+	wait_until 120 no_trace "$1"
+	wait_until 60 pinned_as "$(cat /run/pinned)"
 }
 
 has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
@@ -127,13 +134,31 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	guest_run a 'memhog -m 200 -t 2'
 }
 
+@test "kill -9 of vprobed during a reclaim, which goes on" {
+	ram=$(vm_ram a)
+	vprobe fill a all
+	before=$(mib_behind "$ram")
+	vprobe reclaim a all & pid=$!
+	until [ $((before - $(mib_behind "$ram"))) -ge 20 ] ||
+		! kill -0 $pid; do
+		:
+	done
+	vprobed_kill
+	wait $pid
+	has_holes a
+	all_watched a
+	works a
+	vprobed_start
+	vprobe_ready a
+}
+
 @test "system_reset with holes: firmware finds all memory, the guest boots" {
 	vprobe reclaim a all
 	has_holes a
 	failsafes=$(vstat a fills.failsafes)
 	vm_qmp a system_reset
 	wait_until 120 more_than "$failsafes" vstat a fills.failsafes
-	wait_until 120 no_trace a
+	is_whole a
 	vm_wait a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
@@ -146,7 +171,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	kill -STOP "$(cat "$VPROBED_PID")"
 	GUEST_TIMEOUT=1 guest_run a '/vprobe-inject' 2>/dev/null || :
 	wait_until 60 more_than "$connected" talker_connected
-	sleep "$(patience 2)"
+	sleep "$(patience 5)"
 	failsafes=$(vstat a fills.failsafes)
 	vm_qmp a system_reset
 	wait_until 60 more_than "$failsafes" vstat a fills.failsafes
@@ -166,6 +191,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	failsafes=$(vstat a fills.failsafes)
 	guest_run a '/vprobe-inject --goodbye'
 	no_trace a
+	is_whole a
 	[ "$(vstat a fills.blocks)" -gt "$before" ]
 	[ "$(vstat a state)" = no-helper ]
 	guest_run a '/vprobe-inject'
@@ -181,6 +207,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	GUEST_TIMEOUT=20 guest_run a "/vprobe-inject --goodbye && $KEXEC" \
 		2>/dev/null || :
 	wait_until 180 new_kernel a
+	is_whole a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
 	[ "$(vstat a fills.failsafes)" = "$failsafes" ]
@@ -201,7 +228,7 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	guest_run a 'memhog -m 700 -t 2'
 	nvme_reads_well a
 	vprobe stat a | grep -v ' 0$'
-	no_trace a
+	is_whole a
 	guest_run a /vprobe-inject
 	vprobe_ready a
 	vprobe reclaim a all
@@ -219,6 +246,7 @@ new_kernel() {
 		'echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger' \
 		2>/dev/null || :
 	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
+	is_whole a
 	vm_wait a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a
@@ -232,6 +260,7 @@ new_kernel() {
 	GUEST_TIMEOUT=2 guest_run a 'echo triple >/sys/kernel/reboot/type
 		echo b >/proc/sysrq-trigger' 2>/dev/null || :
 	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
+	is_whole a
 	vm_wait a
 	nvme_reads_well a
 	wait_until 60 vprobe_ready a

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # No host memory at fill time (I5): the vCPU waits, goes on when there is
-# memory, and past the limit the VM stops where everybody can see it. That
-# there is no memory is injected where a fill allocates it: to really use the
-# last page would have the kernel kill somebody for reasons of its own.
-# takes: 230
+# memory, and past the limit the VM stops where everybody can see it. There is
+# none as the VM's memory cgroup is full, or it is injected where a fill
+# allocates: to really use the host's last page would have the kernel kill
+# somebody for reasons of its own.
+# takes: 290
 
 load lib/vm.bash
 load lib/host.bash
@@ -14,8 +15,9 @@ load lib/tools.bash
 CG=/sys/fs/cgroup/vm
 NO_MEMORY=/sys/kernel/debug/vprobe/fail/populate
 ALWAYS=1073741824
-# Milliseconds; a shell looks several times before they are over.
-FILL_TIMEOUT=$(patience 20)000
+# Milliseconds, if they are not to end before somebody has looked, and if they are.
+LONG=$(patience 240)000
+SHORT=$(patience 20)000
 
 setup_file() {
 	host_log_clean
@@ -23,7 +25,7 @@ setup_file() {
 	echo +memory > /sys/fs/cgroup/cgroup.subtree_control
 	mkdir -p $CG
 	vprobe_vm a nvme=1 mem=512M reboot=yes \
-		attach="--stray fault --fill-timeout $FILL_TIMEOUT"
+		attach="--stray fault --fill-timeout $LONG"
 	# All that it has is charged to where it started; what it fills is not.
 	vm_pid a > $CG/cgroup.procs
 	vprobe reclaim a all
@@ -34,6 +36,24 @@ teardown_file() {
 	vm_kill_all
 	vprobed_stop
 }
+
+# What makes fills fail, on or off.
+injected() {
+	case $1 in
+	on) echo $ALWAYS ;;
+	off) echo 0 ;;
+	esac > $NO_MEMORY
+}
+
+# Two blocks fit.
+cgroup_full() {
+	case $1 in
+	on) echo $(($(cat $CG/memory.current) + (8 << 20))) ;;
+	off) echo max ;;
+	esac > $CG/memory.max
+}
+
+nobody_was_killed() { grep -qx 'oom_kill 0' $CG/memory.events; }
 
 more_waits_than() { [ "$(vstat a fills.waits)" -gt "$1" ]; }
 is_stopped() { [ "$(vstat a state)" = stopped ]; }
@@ -46,37 +66,51 @@ is_stopped() { [ "$(vstat a state)" = stopped ]; }
 	[ $((after - before)) -ge $((90 << 20)) ]
 }
 
-@test "no memory: the vCPU waits, and goes on when there is some" {
+# it_waits SWITCH: it needs memory, and gets some when the switch is off again
+it_waits() {
 	vprobe reclaim a all
 	waits=$(vstat a fills.waits)
-	echo $ALWAYS > $NO_MEMORY
+	"$1" on
 	guest_run a 'memhog -m 200' >/run/hog 3>&- & hog=$!
 	wait_until 60 more_waits_than "$waits"
-	[ "$(vm_qmp a query-status | jq -r .status)" = running ]
-	echo 0 > $NO_MEMORY
+	qemu_says a running
+	"$1" off
 	wait $hog
 	[ "$(vstat a fills.timeouts)" = 0 ]
 	[ "$(vstat a state)" = ready ]
 }
 
-# It needs memory, and gets none for too long. Afterwards there is some.
+@test "no memory: the vCPU waits, and goes on when there is some" {
+	it_waits injected
+}
+
+@test "its memory cgroup is full: it waits, and goes on when there is room" {
+	it_waits cgroup_full
+	nobody_was_killed
+}
+
+# until_it_stops SWITCH: it gets none for too long. Afterwards there is some.
 until_it_stops() {
 	vprobe reclaim a all
-	echo $ALWAYS > $NO_MEMORY
+	"$1" on
 	GUEST_TIMEOUT=60 guest_run a 'memhog -m 200' >/run/hog 2>&1 3>&- & hog=$!
 	wait_until 90 is_stopped
-	[ "$(vm_qmp a query-status | jq -r .status)" = internal-error ]
+	wait_until 60 qemu_says a internal-error
 	[ "$(vstat a fills.timeouts)" -ge 1 ]
 	vm_alive a
 	run vprobe reclaim a all
 	[ "$status" = 1 ]
-	echo 0 > $NO_MEMORY
+	"$1" off
 	wait $hog || :
 	vm_alive a
 }
 
 @test "past the limit the VM stops, and stat and QEMU say so" {
-	until_it_stops
+	vprobe detach a
+	vprobe attach "$(vm_pid a)" --stray fault --fill-timeout "$SHORT"
+	wait_until 60 vprobe_ready a
+	until_it_stops cgroup_full
+	nobody_was_killed
 }
 
 @test "QEMU does not let it go on, but resets it: it boots, and is ready" {
@@ -92,7 +126,7 @@ until_it_stops() {
 }
 
 @test "detach gives a stopped VM all of its memory back" {
-	until_it_stops
+	until_it_stops injected
 	vprobe detach a
 	[ "$(vm_ram_resident a)" -ge $((512 << 20)) ]
 	vm_kill a

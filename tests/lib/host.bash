@@ -9,21 +9,24 @@
 #	vm_ram_resident NAME	bytes of guest RAM that the host backs
 #	mem_available		bytes
 #	pinned_pages		pages that somebody has pinned for DMA
+#	pinned_as N		whether they are as many as N were
 #	iommu_faults		IOMMU faults since the host booted
 #	host_log_clean		fails, and shows why, if the kernel complained
 #	guest_log_clean NAME	likewise; works on a guest that is gone, too
-#	guest_free_high NAME	bytes that its buddyinfo lists from order 9 on
+#	guest_free_high NAME [ORDER]	bytes that its buddyinfo lists from that
+#				order on, 9 if none is given
 #	complaints FILE		those in a log that a slow machine is no reason for
 #	nvme_pattern N [BYTES [OFFSET]]	what NVMe N holds when L1 boots
 #	kmemleak_clean		debug kernel: no leak; elsewhere it succeeds
-#	wait_until SECONDS COMMAND...	poll it until it succeeds
+#	wait_until SECONDS COMMAND...	poll it until it succeeds; a minute at least
+#	still_waiting WHAT	for a loop that waits: says so once a minute
 #	more_than N COMMAND...	whether it prints a larger number
 #	patience SECONDS	more of them on the debug kernel, which is slow
 
 # A complaint of a kernel, in its log.
 COMPLAINT='BUG: |kernel BUG|(KASAN|UBSAN|KFENCE|KCSAN): |Oops: |Call Trace:'
 COMPLAINT+='|WARNING: (CPU|possible|suspicious|inconsistent|bad|lock|held)'
-COMPLAINT+='|blocked for more than|soft lockup|hard LOCKUP|rcu.*stall'
+COMPLAINT+='|blocked for more than|soft lockup|hard LOCKUP|detected (expedited )?stall'
 COMPLAINT+='|general protection|Kernel panic|refcount_t: |corruption'
 COMPLAINT+='|suspected memory leaks|I/O error|nvme.*timeout|Buffer I/O'
 
@@ -33,7 +36,7 @@ OURS='(vprobe|iommufd|iopt)_[a-z0-9_]*\+'
 
 complaints() {
 	grep -aE "$COMPLAINT" "$1" |
-		grep -aEv 'soft lockup|rcu.*stall|blocked for more|Call Trace|sysrq|NMI: Not'
+		grep -aEv 'soft lockup|detected (expedited )?stall|blocked for more|Call Trace|sysrq|NMI: Not'
 }
 
 memfds() {
@@ -67,6 +70,15 @@ mem_available() {
 pinned_pages() {
 	awk '/^nr_foll_pin_acquired/ { a = $2 } /^nr_foll_pin_released/ { r = $2 }
 		END { print a - r }' /proc/vmstat
+}
+
+# Firmware maps and unmaps a few pages below 1 MiB.
+pinned_as() {
+	local pinned
+
+	pinned=$(pinned_pages)
+	[ "$pinned" -ge $(($1 - 256)) ] && [ "$pinned" -le $(($1 + 256)) ] ||
+		{ echo "$pinned pages are pinned, and were $1"; return 1; }
 }
 
 # The machine's own log and the kernel's: each may miss what the other has
@@ -108,7 +120,7 @@ guest_log_clean() {
 
 guest_free_high() {
 	guest_run "$1" 'cat /proc/buddyinfo' |
-		awk '{ for (i = 14; i <= NF; i++) b += $i * 2 ^ (i - 5) * 4096 }
+		awk -v o="${2:-9}" '{ for (i = 5 + o; i <= NF; i++) b += $i * 2 ^ (i - 5) * 4096 }
 		     END { printf "%.0f\n", b }'
 }
 
@@ -141,13 +153,23 @@ more_than() {
 	[ "$("$@")" -gt "$n" ]
 }
 
-wait_until() {
-	local end
+# Who looks from outside (run-one) sees that something goes on here.
+still_waiting() {
+	[ $((SECONDS - ${STILL_SAID:=$SECONDS})) -ge 60 ] || return 0
+	STILL_SAID=$SECONDS
+	{ echo "# still waiting: $*" >&3; } 2>/dev/null || :
+}
 
-	end=$((SECONDS + $(patience "$1")))
+# However short: a machine that stands still for a while is none that has failed.
+wait_until() {
+	local end tries=0 STILL_SAID
+
+	end=$((SECONDS + $(patience $(($1 < 60 ? 60 : $1)))))
 	shift
 	until "$@"; do
-		[ $SECONDS -lt $end ] || return 1
+		tries=$((tries + 1))
+		[ $SECONDS -lt $end ] || [ $tries -lt 3 ] || return 1
+		still_waiting "$@"
 		sleep 0.2
 	done
 }

@@ -65,15 +65,10 @@ was_hit() {
 
 # A block that is lost would keep its pins, and be refused as pinned from then on.
 all_is_whole() {
-	local pinned
-
 	vprobe fill a all
 	no_trace a
 	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
-	pinned=$(pinned_pages)
-	# Firmware maps and unmaps a few pages below 1 MiB.
-	[ "$pinned" -ge $((WHOLE - 256)) ] && [ "$pinned" -le $((WHOLE + 256)) ] ||
-		{ echo "$pinned pages are pinned, and were $WHOLE"; return 1; }
+	pinned_as "$WHOLE"
 }
 
 all_is_well() {
