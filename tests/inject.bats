@@ -90,7 +90,7 @@ pass_fails() {
 		fail_at "$1" $n
 		[ "$1" != alloc_backing ] || [ $n = 1 ] || fail_at "$1" 1
 		[ "$1" != ask_again ] || [ $n -lt 40 ] || fail_at "$1" 3
-		refused_with 1 "$2" vprobe reclaim a all
+		paused refused_with 1 "$2" vprobe reclaim a all
 		was_hit "$1"
 		all_watched a
 		vprobe fill a all
@@ -110,7 +110,7 @@ block_refused() {
 		refused=$(vstat a "refused.$2")
 		undo=$(vstat a fills.undo)
 		fail_at "$1" $n
-		vprobe reclaim a all
+		paused vprobe reclaim a all
 		was_hit "$1"
 		[ "$(vstat a "refused.$2")" -gt "$refused" ]
 		[ "$1" = arm ] || [ $(($(vstat a fills.undo) - undo)) = 1 ]

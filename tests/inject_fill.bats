@@ -30,7 +30,7 @@ setup() {
 	for point in populate fill_iommu; do
 		fail_at punch 3
 		fail_at $point 1
-		vprobe reclaim a all
+		paused vprobe reclaim a all
 		was_hit punch
 		was_hit $point
 		all_watched a
@@ -42,7 +42,7 @@ setup() {
 @test "undo fails, and the next pass takes the memory that was left" {
 	fail_at drop 3
 	fail_at fill_iommu 1
-	vprobe reclaim a all
+	paused vprobe reclaim a all
 	was_hit fill_iommu
 	repopulated=$(vstat a memory.repopulated)
 	vprobe reclaim a all
@@ -150,6 +150,7 @@ need_fault_injection() {
 	while try_nth 1 $nth vprobe attach "$(vm_pid a)" --stray absorb; do
 		# Some can be done without.
 		[ "$(vprobe --json ls)" = '[]' ] || vprobe detach a
+		still_waiting "allocation $nth"
 		nth=$((nth + 1))
 	done
 	all_tried
@@ -171,6 +172,7 @@ need_fault_injection() {
 		all_watched a
 		vprobe fill a all
 		no_trace a
+		still_waiting "allocation $nth"
 		nth=$((nth + (nth < 40 ? 1 : nth / 8)))
 	done
 	all_tried
@@ -184,6 +186,7 @@ need_fault_injection() {
 		vprobe fill a all
 		no_trace a
 		vprobe reclaim a 8M
+		still_waiting "allocation $nth"
 		nth=$((nth + (nth < 40 ? 1 : nth / 8)))
 	done
 	all_tried

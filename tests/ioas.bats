@@ -122,7 +122,7 @@ more_fired_than() { [ "$(vstat a watches.fired)" -gt "$1" ]; }
 	# Whatever the guest does next may be what stands still first.
 	fired=$(vstat a watches.fired)
 	hold late ioas hold $IOVA
-	(drop_held; guest_run a 'memhog -m 300 -t 2') >/run/hog 2>&1 3>&- &
+	(drop_held; GUEST_TIMEOUT=900 guest_run a 'memhog -m 300 -t 2') >/run/hog 2>&1 3>&- &
 	hog=$!
 	wait_until 60 more_fired_than "$fired"
 	refused_with 1 'mapping memory' vprobe fill a all
@@ -178,7 +178,7 @@ is_stopped() { [ "$(vstat a state)" = stopped ]; }
 	(drop_held; GUEST_TIMEOUT=30 guest_run a 'memhog -m 300') \
 		>/run/hog 2>&1 3>&- & hog=$!
 	wait_until 60 is_stopped
-	[ "$(vm_qmp a query-status | jq -r .status)" = internal-error ]
+	wait_until 60 qemu_says a internal-error
 	refused_with 1 'mapping memory' vprobe detach a
 	works b 200
 	release late

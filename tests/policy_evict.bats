@@ -10,15 +10,17 @@ load lib/vprobe.bash
 load lib/tools.bash
 load lib/policy.bash
 
+newest_is() { [ "$(vprobe --json policy show | jq -r '.[0].state')" = "$1" ]; }
+
 # evicted_for MODE TEXT: the built-in one takes over, and the reason stays
 evicted_for() {
 	vprobe policy load $EVIL mode="$1"
+	wait_until 60 newest_is evicted
 	wait_until 60 policy_is '(built-in)'
 	vprobe policy show
-	[ "$(vprobe --json policy show | jq -r '.[0].state')" = evicted ]
 	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
 	vprobe policy unload
-	[ "$(vprobe --json policy show | jq -r '.[0].state')" = gone ]
+	newest_is gone
 	grep -qE "$2" <<<"$(vprobe --json policy show | jq -r '.[0].why')"
 	nothing_taken
 }
@@ -27,7 +29,15 @@ evicted_for() {
 @test "evicted: wants to look again too soon" { evicted_for 3 'in 9 ms'; }
 @test "evicted: wants to look again too late" { evicted_for 4 'in 3600001 ms'; }
 @test "evicted: prefer() answers nonsense" { evicted_for 5 'prefer\(\) returned 3'; }
-@test "evicted: over its budget" { evicted_for 6 'ran for more than 250 ms'; }
+# A machine that stands still may make one call the longest.
+@test "evicted: over its budget" {
+	for _ in 1 2 3 4 5; do
+		evicted_for 6 'ran for (more than 250 ms|[0-9]+ ms in one call)'
+		! vprobe --json policy show | jq -r '.[0].why' |
+			grep 'more than 250 ms' || return 0
+	done
+	return 1
+}
 @test "evicted: one call takes too long" {
 	evicted_for 11 'ran for [0-9]+ ms in one call'
 }

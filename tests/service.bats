@@ -19,6 +19,7 @@ setup_file() {
 	cat > $CONF <<-END
 		stray = fault		# a mistake shows
 		quarantine-intervals = 2
+		quarantine-run-ms = 2000	# nor is a slow machine a reason
 	END
 	: > /out/vprobed.log
 	start
@@ -164,7 +165,8 @@ times_listening() { grep -c 'is confined and listens' /out/vprobed.log; }
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'its helper fails'* ]]
 	wait_until 20 no_trace b
-	grep "guest $(vm_cid b): quarantine: VM $(vstat b id)" /out/vprobed.log
+	wait_until 20 grep "guest $(vm_cid b): quarantine: VM $(vstat b id)" \
+		/out/vprobed.log
 	vprobe ls | grep ' b .* quarantined '
 	socat -u UNIX-CONNECT:/run/vprobed-metrics - |
 		grep 'vprobe_quarantined{.*name="b"} 1'
@@ -247,6 +249,7 @@ without_patience() {
 	! grep -q "$1" $CONF || return 0
 	! is_attached a || vprobe detach a
 	vprobed_stop
+	sed -i "/^${1%%=*}=/d" $CONF
 	echo "$1" >> $CONF
 	start
 }

@@ -11,6 +11,7 @@
 #	overcommit_unsafe	start one and then another without V-Probe;
 #				succeeds if the second one could not be started.
 #				The kernel's complaint goes to /run/unsafe.log
+#	overcommit_io_errors NAME	what fio found wrong in the last turn
 #	oom_kills		how many the OOM killer has killed since then
 
 OVERCOMMIT_RAM=2G
@@ -37,16 +38,20 @@ overcommit_vm() {
 	vprobe_vm "$1" mem=$OVERCOMMIT_RAM nvme=1
 }
 
+overcommit_io_errors() {
+	grep -c '^verify: bad\|^fio: .*err=' "$VM_DIR/$1/fio.log" || :
+}
+
 overcommit_turn() {
 	local log=$VM_DIR/$1/fio.log io status=0
 
-	GUEST_TIMEOUT=300 guest_run "$1" "${overcommit_fio//$'\n'/ }" \
+	GUEST_TIMEOUT=900 guest_run "$1" "${overcommit_fio//$'\n'/ }" \
 		>"$log" 2>&1 3>&- &
 	io=$!
-	GUEST_TIMEOUT=300 guest_run "$1" "memhog -m $OVERCOMMIT_USE" ||
+	GUEST_TIMEOUT=900 guest_run "$1" "memhog -m $OVERCOMMIT_USE" ||
 		status=$?
 	wait $io || status=$?
-	if [ $status != 0 ] || grep -q '^verify: bad\|^fio: .*err=' "$log"; then
+	if [ $status != 0 ] || [ "$(overcommit_io_errors "$1")" != 0 ]; then
 		cat "$log"
 		return 1
 	fi

@@ -8,9 +8,10 @@
 #	vm_wait NAME			wait until it runs commands
 #	vm_boot NAME [KEY=VALUE]...	both; a guest that the emulator loses
 #					while it boots is started once more
-#	guest_run NAME COMMAND		its output and exit status (120 s, or
+#	guest_run NAME COMMAND		its output and exit status (300 s, or
 #					$GUEST_TIMEOUT: then 124)
 #	vm_qmp NAME COMMAND [JSON]	a QMP command; prints what it returns
+#	qemu_says NAME STATUS		whether query-status does
 #	vm_pid NAME | vm_alive NAME
 #	vm_stop NAME			power off, properly; waits
 #	vm_kill NAME			kill -9; waits
@@ -30,6 +31,8 @@
 VM_DIR=/run/vm
 VM_PORTS=4
 VM_DEBIAN=/vprobe/build/tests/debian
+# A guest whose processors stand still for 20 s is slow, not broken.
+VM_PATIENCE='rcupdate.rcu_cpu_stall_timeout=100 watchdog_thresh=50'
 
 vm__die() { echo "testbed: $*" >&2; return 1; }
 
@@ -123,7 +126,7 @@ vm_start() {
 		-accel kvm -cpu host -m "$mem" -smp "$smp"
 		-nodefaults -display none
 		-kernel "$image" -initrd "$initrd"
-		-append "console=ttyS0 panic=-1 quiet loglevel=5 $append"
+		-append "console=ttyS0 panic=-1 quiet loglevel=5 $VM_PATIENCE $append"
 		-serial "file:$dir/console.log"
 		-qmp "unix:$dir/qmp,server=on,wait=off"
 		-device pcie-root-port,id=rp0,chassis=1
@@ -238,7 +241,7 @@ guest__output() {
 # guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
 guest__ask() {
 	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
-	local limit end line='' part verb got status size quiet=0
+	local limit end line='' part verb got status size quiet=0 STILL_SAID
 
 	limit=$(patience "$3")
 	end=$((SECONDS + limit))
@@ -273,6 +276,7 @@ guest__ask() {
 			# docs/TESTING.md: this makes another.
 			quiet=$((quiet + 1))
 			[ $((quiet % 20)) != 0 ] || echo nudge >&"$tx"
+			still_waiting "$1: $4"
 		fi
 	done
 	exec {rx}>&- {tx}>&-
@@ -331,7 +335,7 @@ guest_run() {
 			if flock -n "$lock"; then
 				status=0
 				guest__ask "$name" $port \
-					"${GUEST_TIMEOUT:-120}" "$2" || status=$?
+					"${GUEST_TIMEOUT:-300}" "$2" || status=$?
 				exec {lock}>&-
 				return $status
 			fi
@@ -376,6 +380,8 @@ vm_qmp() {
 			else .return end'
 }
 
+qemu_says() { [ "$(vm_qmp "$1" query-status | jq -r .status)" = "$2" ]; }
+
 vm_kill() {
 	kill -9 "$(vm_pid "$1")" 2>/dev/null || :
 	vm__gone "$1" 60 || vm__die "guest $1 does not die"
@@ -383,8 +389,8 @@ vm_kill() {
 
 vm_stop() {
 	vm_alive "$1" || return 0
-	# It has no time to answer.
-	GUEST_TIMEOUT=1 guest_run "$1" 'poweroff -f' >/dev/null 2>&1 || :
+	# It has no time to answer, but may have to be asked twice.
+	GUEST_TIMEOUT=45 guest_run "$1" 'poweroff -f' >/dev/null 2>&1 || :
 	! vm__gone "$1" 60 || return 0
 	vm__die "guest $1 did not power off: killing it"
 	vm_kill "$1"

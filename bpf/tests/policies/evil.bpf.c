@@ -48,12 +48,6 @@ void BPF_PROG(evil_exit, const struct vprobe_policy_exit *exit)
 	ended = exit->end + 1;
 }
 
-static long spin(__u32 i, void *ctx)
-{
-	calls += i;
-	return 0;
-}
-
 static long until(__u32 i, __u64 *end)
 {
 	return bpf_ktime_get_ns() > *end;
@@ -87,7 +81,7 @@ int BPF_PROG(evil_decide, const struct vprobe_policy_vm *vm,
 		vprobe_again(decision, VPROBE_POLICY_AGAIN_MAX + 1);
 		break;
 	case SLOW:
-		bpf_loop(1 << 21, spin, NULL, 0);
+		spin_for(100 * 1000 * 1000);
 		break;
 	case ONE_LONG_CALL:
 		/* Not in one second and the next: that would be the budget. */
