@@ -10,6 +10,8 @@
 
 #include "linux_buddy.h"
 
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 /* Exit codes; part of the interface, see vprobe-inject(8). */
 enum exit_code {
 	EXIT_OK			= 0,

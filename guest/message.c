@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct linux_buddy_layout) <= VPROBE_WIRE_MAX_LAYOUT &&
 
 size_t helper_insn_cnt(void)
 {
-	return sizeof(vprobe_helper_insns) / sizeof(vprobe_helper_insns[0]);
+	return ARRAY_SIZE(vprobe_helper_insns);
 }
 
 const char *helper_name(void)

@@ -31,8 +31,8 @@
 				 8 * VPROBE_WIRE_MAX_INSNS)
 
 enum vprobe_msg_type {
-	VPROBE_MSG_REGISTER	= 1,	/* guest: struct vprobe_register, layout,
-					 * instructions */
+	/* guest: struct vprobe_register, layout, instructions */
+	VPROBE_MSG_REGISTER	= 1,
 	VPROBE_MSG_NOTICE	= 2,	/* guest: struct vprobe_notice */
 	VPROBE_MSG_REPLY	= 3,	/* host: struct vprobe_reply, text */
 };
@@ -54,8 +54,10 @@ struct vprobe_register {
 };
 
 enum vprobe_notice_event {
-	/* The kernel that registered is about to go away: fill, then forget
-	 * its helper. The reply comes when that is done. */
+	/*
+	 * The kernel that registered is about to go away: fill, then forget
+	 * its helper. The reply comes when that is done.
+	 */
 	VPROBE_NOTICE_GOODBYE	= 1,
 };
 

@@ -5,8 +5,8 @@
  *
  * Each VM's shares are its configured size S. It holds P bytes of host memory, a
  * part f of which it uses or used a moment ago; idle memory counts 1/(1 - tax)
- * times. The VM with the least S / (P * (f + (1 - f) / (1 - tax))) gives, as much as it has free, until
- * enough of the host's memory is available.
+ * times. The VM with the least S / (P * (f + (1 - f) / (1 - tax))) gives, as
+ * much as it has free, until enough of the host's memory is available.
  *
  * A VM that was asked and gave nothing (its blocks are pinned, its guest has no
  * helper any more) is passed over for a while.

@@ -161,7 +161,7 @@ int main(void)
 	if (kcore_open(&kc) || layout_find(kc, &facts))
 		return 1;
 	end = ram_end();
-	for (i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(orders); i++)
 		failed |= compare(end, orders[i]);
 	printf("%s: helper and buddyinfo of %s\n", failed ? "not ok" : "ok",
 	       facts.release);

@@ -106,7 +106,7 @@ static uint32_t json_cid(const char *text)
 				cid = (uint32_t)n;
 		} else if (json_object_is_type(val, json_type_string)) {
 			cid = parse_cid(json_object_get_string(val),
-				(size_t)json_object_get_string_len(val));
+					(size_t)json_object_get_string_len(val));
 		}
 	}
 	json_object_put(obj);

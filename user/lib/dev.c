@@ -77,8 +77,8 @@ int vprobe_open(struct vprobe_error *err)
 	ret = vprobe_dev_info(fd, &info, err);
 	if (!ret && info.version != VPROBE_API_VERSION)
 		ret = vprobe_error_set(err, -EPROTO,
-			"the vprobe module speaks version %u of its interface, this program version %d; install both from the same release",
-			info.version, VPROBE_API_VERSION);
+				       "the vprobe module speaks version %u of its interface, this program version %d; install both from the same release",
+				       info.version, VPROBE_API_VERSION);
 	if (ret) {
 		close(fd);
 		return ret;
@@ -183,12 +183,14 @@ int vprobe_dev_quarantine(int dev, uint64_t id, const char *why,
 	struct vprobe_quarantine req = { .size = sizeof(req), .id = id };
 
 	if (why) {
+		size_t len = strlen(why);
+
 		req.flags = VPROBE_QUARANTINE_ON;
-		if (!*why || strlen(why) >= sizeof(req.why))
+		if (!len || len >= sizeof(req.why))
 			return vprobe_error_set(err, -EINVAL,
 				"cannot quarantine VM %llu: the reason is empty or longer than %zu bytes",
 				(unsigned long long)id, sizeof(req.why) - 1);
-		strcpy(req.why, why);
+		memcpy(req.why, why, len + 1);
 	}
 	if (ioctl(dev, VPROBE_IOC_QUARANTINE, &req))
 		return ioctl_failed(err, errno, req.reason,

@@ -95,9 +95,9 @@ int vprobe_find_vm(int dev, const char *spec, struct vprobe_stat *stat,
 		ret = vprobe_dev_stat(dev, num, &st, err);
 		if (ret && err && err->reason == VPROBE_REASON_NO_VM) {
 			vprobe_error_set(err, ret,
-				"no attached VM has the id %llu; 'vprobe ls' shows those that there are (a process id is written pid:%llu)",
-				(unsigned long long)num,
-				(unsigned long long)num);
+					 "no attached VM has the id %llu; 'vprobe ls' shows those that there are (a process id is written pid:%llu)",
+					 (unsigned long long)num,
+					 (unsigned long long)num);
 			err->reason = VPROBE_REASON_NO_VM;
 		}
 		break;

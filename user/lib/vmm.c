@@ -249,8 +249,8 @@ int vprobe_vmm_open(pid_t pid, struct vprobe_vmm *vmm,
 	ret = take_fds(vmm, pidfd, err);
 	if (!ret && vmm->kvm_fd < 0)
 		ret = vprobe_error_set(err, -ENOTTY,
-			"process %d is not a VMM: it has no KVM virtual machine open; give the process id of QEMU itself, not of a wrapper, and run it with -accel kvm",
-			pid);
+				       "process %d is not a VMM: it has no KVM virtual machine open; give the process id of QEMU itself, not of a wrapper, and run it with -accel kvm",
+				       pid);
 	if (!ret) {
 		args = read_cmdline(pid, &len);
 		if (args) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -74,7 +75,7 @@ static void set_stat(struct vprobe_stat *st)
 	st->granule_shift = 21;
 	st->nr_iommufds = 1;
 	st->fill_timeout_ms = 10000;
-	strcpy(st->name, st->id == 1 ? "web" : "db");
+	snprintf(st->name, sizeof(st->name), st->id == 1 ? "web" : "db");
 	while (counter < &st->refused[0])
 		*counter++ = n++;
 	st->refused[VPROBE_REASON_PINNED] = 77;
@@ -85,10 +86,11 @@ static void set_stat(struct vprobe_stat *st)
 	st->failsafe_writes = 2000;
 	st->has_helper = st->id == 1;
 	if (st->id == 2 && is_mode("odd"))
-		strcpy(st->name, "d\xff\033[2J\xc3\xa9");
+		snprintf(st->name, sizeof(st->name), "d\xff\033[2J\xc3\xa9");
 	if (st->id == 2 && is_mode("quarantined")) {
 		st->state = VPROBE_VM_QUARANTINED;
-		strcpy(st->quarantine_why, "it lies");
+		snprintf(st->quarantine_why, sizeof(st->quarantine_why),
+			 "it lies");
 	}
 }
 

@@ -55,7 +55,7 @@ static void test_values(void)
 	   "nothing in it changes nothing");
 	ok(!read_text("# port = 1\n  #x\n\n \t\n") && opt.port == 22096,
 	   "comments and empty lines");
-	ok(!read_text("port = 7000\nmetrics=/run/a b\n  talker-user =x \nverbose = yes") &&
+	ok(!read_text("port = 7000\nmetrics=/run/a b\n  talker-user =x \t\nverbose = yes") &&
 	   opt.port == 7000 && !strcmp(opt.metrics, "/run/a b") &&
 	   !strcmp(opt.user, "x") && opt.verbose, "every kind of value");
 	ok(!read_text("attach = yes\nstray = fault\ngranule = 64K\nfill-timeout = 5000") &&

@@ -577,7 +577,8 @@ static void test_quarantine(pid_t vmm, pid_t other)
 	attach(2, other, CID + 1);
 	ask(VPD_REGISTER, CID, 1);
 	ask(VPD_REGISTER, CID + 1, 1);
-	w.vms[0].state = w.vms[1].state = VPROBE_VM_READY;
+	w.vms[0].state = VPROBE_VM_READY;
+	w.vms[1].state = VPROBE_VM_READY;
 	core_quarantine(&core, vm, "it lies");
 	core_quarantine(&core, vm, "it lies");
 	ok(w.nr_pending == 1, "a VM is put in quarantine once at a time");
@@ -599,7 +600,8 @@ static void test_quarantine(pid_t vmm, pid_t other)
 	ok(!w.status && w.sets == 3, "before it registers again");
 
 	vm->state = VPROBE_VM_QUARANTINED;
-	strcpy(vm->quarantine_why, "an operator put it there");
+	snprintf(vm->quarantine_why, sizeof(vm->quarantine_why),
+		 "an operator put it there");
 	sync_all();
 	ok(!store_find(&core.store, CID),
 	   "what an operator puts in quarantine is forgotten, too");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the loader takes from a talker, and what it does not. */
 #include <linux/vm_sockets.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static size_t fresh(enum vpd_type type)
 		return sizeof(r.req);
 	r.req.layout_len = 64;
 	r.req.insn_cnt = 2;
-	strcpy(r.req.name, "test");
+	snprintf(r.req.name, sizeof(r.req.name), "test");
 	memcpy(r.data + 64, prog, sizeof(prog));
 	return sizeof(r);
 }

@@ -54,19 +54,19 @@ int main(void)
 
 	metrics_print(f, stats, 2);
 	fclose(f);
-	ok(strstr(text, "# TYPE vprobe_hole_bytes gauge\n") != NULL,
+	ok(strstr(text, "# TYPE vprobe_hole_bytes gauge\n"),
 	   "a family has its type");
-	ok(strstr(text, "vprobe_hole_bytes{vm=\"1\",name=\"web\"} 4096\n") !=
-	   NULL, "a gauge of a VM");
-	ok(strstr(text, "vprobe_fills_total{vm=\"1\",name=\"web\"} 7\n") !=
-	   NULL, "a counter ends in _total");
-	ok(strstr(text, "vprobe_quarantined{vm=\"1\",name=\"web\"} 0\n") !=
-	   NULL && strstr(text, "c\\n\"} 1\n") != NULL,
+	ok(strstr(text, "vprobe_hole_bytes{vm=\"1\",name=\"web\"} 4096\n"),
+	   "a gauge of a VM");
+	ok(strstr(text, "vprobe_fills_total{vm=\"1\",name=\"web\"} 7\n"),
+	   "a counter ends in _total");
+	ok(strstr(text, "vprobe_quarantined{vm=\"1\",name=\"web\"} 0\n") &&
+	   strstr(text, "c\\n\"} 1\n"),
 	   "who is in quarantine");
-	ok(strstr(text, "vprobe_stopped{vm=\"1\",name=\"web\"} 1\n") != NULL &&
-	   strstr(text, "vprobe_stopped{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") !=
-	   NULL, "who is stopped");
-	ok(strstr(text, "{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n") != NULL,
+	ok(strstr(text, "vprobe_stopped{vm=\"1\",name=\"web\"} 1\n") &&
+	   strstr(text, "vprobe_stopped{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n"),
+	   "who is stopped");
+	ok(strstr(text, "{vm=\"2\",name=\"a\\\"b\\\\c\\n\"} 0\n"),
 	   "what a label may not have is escaped");
 	ok(len > 6 && !strcmp(text + len - 6, "# EOF\n"), "it ends with EOF");
 	free(text);

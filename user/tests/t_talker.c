@@ -276,7 +276,7 @@ static void test_malformed(void)
 	msg_register(&m, 64, tiny, NR(tiny));
 	refused("a cut message", m.buf, m.len - 1, true, "ends before");
 	refused("a cut header", m.buf, 5, true, "ends before");
-	m.buf[8] = m.buf[9] = m.buf[10] = 0xff;
+	memset(m.buf + 8, 0xff, 3);
 	refused("a huge length", m.buf, 16, false, "longer");
 }
 

@@ -2,6 +2,7 @@
 /* Who is put in quarantine, and above all who is not. */
 #include <string.h>
 
+#include "array.h"
 #include "tap.h"
 #include "watchdog.h"
 
@@ -215,7 +216,7 @@ static void test_memory(void)
 
 	reset();
 	after(limits.intervals - 1, failing);
-	strcpy(vm.quarantine_why, "x");
+	vm.quarantine_why[0] = 'x';
 	after(1, failing);
 	vm.quarantine_why[0] = '\0';
 	ok(!after(limits.intervals - 1, failing) && after(1, failing),
@@ -241,7 +242,7 @@ static void test_off(void)
 	bool caught = false;
 
 	reset();
-	for (i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(acts); i++) {
 		limits = watchdog_defaults;
 		acts[i]();
 		limits = off;

@@ -16,7 +16,8 @@ struct args {
 
 static const struct argp_option options[] = {
 	{ "stray", OPT_STRAY, "absorb|fault", 0,
-	  "What a device meets in a hole: scrap memory of this VM alone (absorb, the default), or an IOMMU fault", 0 },
+	  "What a device meets in a hole: scrap memory of this VM alone (absorb, the default), or an IOMMU fault",
+	  0 },
 	{ "granule", OPT_GRANULE, "SIZE", 0,
 	  "Unit of reclaim, a power of two from 64K to 32M (2M)", 0 },
 	{ "fill-timeout", OPT_TIMEOUT, "MS", 0,

@@ -24,7 +24,7 @@ static int detach_all(int dev)
 		return fail(&err);
 	if (!nr) {
 		vprobe_error_set(&err, -ENOENT,
-				"nothing to detach: no VM is attached");
+				 "nothing to detach: no VM is attached");
 		return fail(&err);
 	}
 	out_object(NULL);

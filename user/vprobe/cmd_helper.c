@@ -70,8 +70,8 @@ int cmd_helper(int argc, char **argv)
 	}
 	if (st.state == VPROBE_VM_NO_HELPER || st.quarantine_why[0])
 		ret = vprobe_error_set(&err, -ENOENT,
-			"VM %llu has no helper that could be removed",
-			(unsigned long long)st.id);
+				       "VM %llu has no helper that could be removed",
+				       (unsigned long long)st.id);
 	if (!ret)
 		ret = vprobe_dev_set_helper(dev, st.id, -1, NULL, 0, 0, &err);
 	close(dev);

@@ -41,7 +41,7 @@ int cmd_ls(int argc, char **argv)
 		close(dev);
 		return fail(&err);
 	}
-	out_table(NULL, columns, sizeof(columns) / sizeof(columns[0]));
+	out_table(NULL, columns, ARRAY_SIZE(columns));
 	for (i = 0; i < nr; i++)
 		show(&stats[i]);
 	out_end();

@@ -140,7 +140,7 @@ static int show(int dev)
 		free(policies);
 		return fail(&err);
 	}
-	out_table(NULL, columns, sizeof(columns) / sizeof(columns[0]));
+	out_table(NULL, columns, ARRAY_SIZE(columns));
 	for (i = 0; i < nr; i++)
 		show_row(&policies[i],
 			 drives(stats, nr_stats, policies[i].id));
@@ -217,7 +217,9 @@ int cmd_policy(int argc, char **argv)
 		.options = options,
 		.parser = parse_opt,
 		.args_doc = "show\nload FILE|NAME [KEY=VALUE...]\nset KEY=VALUE...\nunload [--all]",
-		.doc = "Show which policies there are, load one into the kernel in place of the last, change its knobs, or unload it. NAME is one of those in " POLICY_DIR ".\vLoading, setting and unloading are for all VMs, or for one with --vm, which goes before what is for all and stays registered, for nobody, when that VM is detached. What bpftool registered is shown here and unregistered with bpftool.",
+		.doc = "Show which policies there are, load one into the kernel in place of the last, change its knobs, or unload it. NAME is one of those in "
+			POLICY_DIR
+			".\vLoading, setting and unloading are for all VMs, or for one with --vm, which goes before what is for all and stays registered, for nobody, when that VM is detached. What bpftool registered is shown here and unregistered with bpftool.",
 	};
 	struct args a = { .knobs = json_object_new_object() };
 	struct vprobe_stat st = { 0 };

@@ -103,8 +103,8 @@ int cmd_release(int argc, char **argv)
 		return EXIT_FAILED;
 	if (!st.quarantine_why[0])
 		ret = vprobe_error_set(&err, -ENOENT,
-			"VM %llu is not in quarantine",
-			(unsigned long long)st.id);
+				       "VM %llu is not in quarantine",
+				       (unsigned long long)st.id);
 	if (!ret)
 		ret = vprobe_dev_quarantine(dev, st.id, NULL, &err);
 	close(dev);

@@ -88,9 +88,8 @@ static void show(const struct vprobe_reclaim *req, const struct vprobe_error *er
 	char taken[32], reported[32];
 
 	out_note("%stook %s in %llu blocks; the guest reported %s free; %.1f ms",
-		 interrupted ? "interrupted: " :
-		 early ? "ended early, as somebody wanted memory back or the VMM changed its memory slots: " :
-		 "",
+		 interrupted ? "interrupted: " : !early ? "" :
+		 "ended early, as somebody wanted memory back or the VMM changed its memory slots: ",
 		 size_text(req->taken, taken, sizeof(taken)),
 		 (unsigned long long)req->blocks,
 		 size_text(req->reported, reported, sizeof(reported)),

@@ -127,7 +127,7 @@ static bool refuses_blocks(unsigned int reason)
 /* JSON has all that the module knows, text those that there were. */
 static void show_refused(const struct vprobe_stat *st)
 {
-	const unsigned int room = sizeof(st->refused) / sizeof(st->refused[0]);
+	const unsigned int room = ARRAY_SIZE(st->refused);
 	unsigned int i;
 	bool any = false;
 

@@ -105,7 +105,7 @@ static void show_vms(const struct look *last, const struct look *now,
 {
 	size_t i;
 
-	out_table("vms", columns, sizeof(columns) / sizeof(columns[0]));
+	out_table("vms", columns, ARRAY_SIZE(columns));
 	for (i = 0; i < now->nr; i++) {
 		const struct vprobe_stat *st = &now->stats[i];
 

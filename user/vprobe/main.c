@@ -11,8 +11,6 @@
 #error "the Makefile sets VPROBE_VERSION"
 #endif
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
 static const struct command commands[] = {
 	{ "ls", "list the attached VMs", cmd_ls },
 	{ "attach", "attach the VM of a running VMM", cmd_attach },

@@ -109,8 +109,10 @@ void out_end(void)
 		printf("\n");
 	if (--depth || !out_json)
 		return;
-	printf("%s\n", json_object_to_json_string_ext(l->json,
-		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	printf("%s\n",
+	       json_object_to_json_string_ext(l->json,
+					      JSON_C_TO_STRING_PRETTY |
+					      JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(l->json);
 }
 

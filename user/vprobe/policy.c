@@ -229,9 +229,11 @@ static const char *why_refused(int ret, uint64_t vm_id)
 	case -ENODEV:
 		return "the module vprobe is not loaded";
 	case -ERANGE:
-		return "its init() says that a knob is out of range, or that two do not go together; see its file, or vprobe(1)";
+		return "its init() says that a knob is out of range, or that two do not go "
+		       "together; see its file, or vprobe(1)";
 	case -EINVAL:
-		return "it needs a decide(), a name of 1 to 31 letters, digits, '-', '_' or '.', and flags of 0; or its own init() returned an error";
+		return "it needs a decide(), a name of 1 to 31 letters, digits, '-', '_' or '.', "
+		       "and flags of 0; or its own init() returned an error";
 	default:
 		return strerror(-ret);
 	}
@@ -247,7 +249,8 @@ static int make_pins(struct vprobe_error *err)
 					POLICY_PINS, strerror(errno));
 	if (statfs(POLICY_PINS, &fs) || fs.f_type != BPF_FS_MAGIC)
 		return vprobe_error_set(err, -ENODEV,
-			"%s is on no BPF file system, which keeps a policy in use; mount one: mount -t bpf bpf /sys/fs/bpf",
+			"%s is on no BPF file system, which keeps a policy in use; mount one: mount -t "
+			"bpf bpf /sys/fs/bpf",
 			POLICY_PINS);
 	return 0;
 }
@@ -284,8 +287,8 @@ static int attach(struct bpf_map *map, uint64_t vm_id, struct vprobe_error *err)
 	old = bpf_link__open(pin);
 	if (rename(fresh, pin)) {
 		ret = vprobe_error_set(err, -errno,
-			"cannot pin the policy at %s: %s", pin,
-			strerror(errno));
+				       "cannot pin the policy at %s: %s", pin,
+				       strerror(errno));
 		unlink(fresh);
 		bpf_link__detach(link);
 	} else if (old) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "array.h"
 #include "libvprobe.h"
 #include "out.h"
 

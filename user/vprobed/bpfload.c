@@ -106,9 +106,8 @@ int bpf_host_resolve(struct bpf_host *h)
 	if (h->btf_fd < 0) {
 		ret = h->btf_fd;
 		log_msg(LOG_ERR, "cannot find the type information of module vprobe: %s",
-			ret == -ENOENT ?
-			"there is none; load the module, and build kernel and module with CONFIG_DEBUG_INFO_BTF_MODULES" :
-			strerror(-ret));
+			ret != -ENOENT ? strerror(-ret) :
+			"there is none; load the module, and build kernel and module with CONFIG_DEBUG_INFO_BTF_MODULES");
 		return ret;
 	}
 	vmlinux = btf__load_vmlinux_btf();
@@ -282,14 +281,15 @@ static int load_lowered(const struct bpf_host *h, const struct bpf_insn *insns,
 			uint32_t cnt, const char *name, char *log)
 {
 	const int fd_array[] = { -1, h->btf_fd };
+	timer_t timer;
+	int fd, ret;
+
 	LIBBPF_OPTS(bpf_prog_load_opts, opts,
 		    .prog_flags = BPF_F_SLEEPABLE,
 		    .fd_array = fd_array,
 		    .log_level = LOG_LEVEL_BRIEF,
 		    .log_size = LOG_BYTES,
 		    .log_buf = log);
-	timer_t timer;
-	int fd, ret;
 
 	ret = timer_start(h->load_ms, &timer);
 	if (ret)

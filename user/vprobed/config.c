@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "config.h"
 #include "vprobe_wire.h"
 
@@ -45,7 +46,7 @@ static const struct key keys[] = {
 	    limits.failsafe_minutes, 1, 1000000),
 };
 
-#define NR_KEYS (sizeof(keys) / sizeof(keys[0]))
+#define NR_KEYS ARRAY_SIZE(keys)
 
 /* The line that is being read, and the lines that keys were on. */
 struct reader {

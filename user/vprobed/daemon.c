@@ -651,12 +651,13 @@ static int open_source(struct daemon *d)
 		return listen_vsock(d->opt->port);
 	if (!d->opt->vm) {
 		d->core.load_only = true;
-	} else if (vprobe_find_vm(d->dev, d->opt->vm, &st, &err)) {
+		return open_oneshot(d);
+	}
+	if (vprobe_find_vm(d->dev, d->opt->vm, &st, &err)) {
 		log_msg(LOG_ERR, "%s", err.text);
 		return -1;
-	} else {
-		d->oneshot_vm = st.id;
 	}
+	d->oneshot_vm = st.id;
 	return open_oneshot(d);
 }
 

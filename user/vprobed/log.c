@@ -20,7 +20,7 @@ void log_init(const char *who, bool verbose)
 {
 	log_who = who;
 	log_verbose = verbose;
-	log_journal = getenv("JOURNAL_STREAM") != NULL;
+	log_journal = getenv("JOURNAL_STREAM");
 }
 
 const char *log_guest(uint32_t cid)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -127,7 +128,7 @@ void metrics_print(FILE *f, const struct vprobe_stat *stats, size_t nr)
 {
 	size_t i, j;
 
-	for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(families); i++) {
 		const struct family *fam = &families[i];
 
 		print_head(f, fam);
@@ -220,15 +221,16 @@ void metrics_serve(int listen_fd, int dev)
 int metrics_listen(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t len = strlen(path);
 	int fd = -1, ret;
 	struct stat st;
 	mode_t mask;
 
-	if (strlen(path) >= sizeof(addr.sun_path)) {
+	if (len >= sizeof(addr.sun_path)) {
 		ret = -ENAMETOOLONG;
 		goto fail;
 	}
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, path, len + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* What the last run left; anything else is somebody's mistake. */
 	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))

@@ -21,10 +21,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "log.h"
 #include "sandbox.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Connections, and a few for the talker itself. */
 #define NR_FILES 96

@@ -47,7 +47,7 @@ pid_t spawn_talker(const struct options *opt, int listen_fd, int conn_fd,
 {
 	char arg[512], journal[256] = "";
 	char *const argv[] = { "vprobed", "--talker", arg, NULL };
-	char *envp[] = { journal, NULL };
+	char *envp[2] = { journal, NULL };
 	const char *stream = getenv("JOURNAL_STREAM");
 	int pair[2];
 	pid_t pid;

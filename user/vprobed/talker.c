@@ -320,12 +320,13 @@ static bool conn_header(struct loop *l, struct conn *c)
 
 static void conn_eof(struct loop *l, struct conn *c)
 {
+	const struct admit_verdict cut = { ADMIT_TRUNCATED, ADMIT_NO_INSN };
+
 	if (!c->have) {
 		conn_close(c);
 		return;
 	}
-	conn_refuse(l, c, (struct admit_verdict){ ADMIT_TRUNCATED,
-						  ADMIT_NO_INSN });
+	conn_refuse(l, c, cut);
 }
 
 static void conn_input(struct loop *l, struct conn *c)

@@ -6,7 +6,7 @@
 #ifndef NATIVE_BPF_HELPERS_H
 #define NATIVE_BPF_HELPERS_H
 
-#define SEC(name)	__attribute__((used))
+#define SEC(...)	__attribute__((used))
 #define __ksym
 #undef __always_inline
 #define __always_inline	inline
