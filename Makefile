@@ -34,7 +34,7 @@ help:
 	@echo 'make clean           remove build/'
 	@echo 'make clean-cache     remove the build root, kernels and images, too'
 	@echo
-	@echo 'As root. The first run takes about 20 minutes on two cores.'
+	@echo 'As root. To build all takes 20 to 40 minutes on two cores the first time.'
 
 all: setup modules-plain $(folders) guest-image host-tools
 

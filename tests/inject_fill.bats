@@ -21,6 +21,10 @@ teardown_file() {
 	vm_kill_all
 }
 
+teardown() {
+	release_all
+}
+
 # A test that failed leaves nothing behind for the next one.
 setup() {
 	inject_reset
@@ -234,19 +238,84 @@ as_it_was() {
 	[ $nth -gt 5 ]
 }
 
-@test "allocations in a quarantine fail: the first ones, and samples" {
-	fails_at 3 11 vprobe quarantine a
-	[ $nth -gt 5 ]
+# A VM with one block of 64 KiB, so that what is for its pages can be tried as well.
+mock_attach() {
+	is_attached mock || vprobe attach "$(held_pid vmm)" --name mock \
+		--granule 64K --stray absorb
+	[ "$(vstat mock state)" != quarantined ] || vprobe release mock
+	vprobe_ready mock || bad_helper mock free $((16 << 20)) 1 4 $((8 << 20))
 }
 
-@test "allocations while a helper is removed fail: the first ones, and samples" {
-	fails_at 3 4 vprobe helper remove a
-	[ $nth -gt 5 ]
+# Whatever failed: nothing is lost, and all of it works again.
+mock_is_whole() {
+	mock_attach
+	all_watched mock
+	vprobe fill mock all
+	no_trace mock
+	[ "$(stat -L -c %b "$ram")" = "$blocks" ]
+	pinned_as "$pinned"
+	vprobe reclaim mock all
+	[ "$(vstat mock memory.holes)" = 1 ]
 }
 
-@test "allocations in a free-map that asks the helper fail: the first ones, and samples" {
-	fails_at 8 7 vprobe free-map a --ask
+# each_fails CALL COMMAND...: with the block taken, unless that is what is to fail
+each_fails() {
+	local nth=1 STILL_SAID
+
+	mock_is_whole
+	while :; do
+		[ "$3" != reclaim ] || vprobe fill mock all
+		try_nth "$1" $nth "${@:2}" || break
+		mock_is_whole
+		still_waiting "allocation $nth"
+		nth=$((nth + 1))
+	done
+	all_tried
+	echo "$nth allocations in ${*:2}"
 	[ $nth -gt 1 ]
+	mock_is_whole
+}
+
+mock_start() {
+	need_fault_injection
+	hold vmm "$TOOLS/mockvmm" -i 1 -b 65536 "$(head -n 1 /run/testbed/edu)"
+	ram=$(memfds "$(held_pid vmm)" mock)
+	blocks=$(stat -L -c %b "$ram")
+	pinned=$(pinned_pages)
+	mock_attach
+}
+
+mock_end() {
+	vprobe detach mock
+	release vmm
+	all_is_well
+}
+
+@test "every allocation in a reclaim, and in a fill of a small block, fails once" {
+	mock_start
+	each_fails 5 vprobe reclaim mock all
+	each_fails 6 vprobe fill mock all
+	mock_end
+}
+
+@test "every allocation in a detach fails once" {
+	mock_start
+	each_fails 2 vprobe detach mock
+	mock_end
+}
+
+@test "every allocation in a quarantine, and in a helper's removal, fails once" {
+	mock_start
+	each_fails 11 vprobe quarantine mock
+	each_fails 4 vprobe helper remove mock
+	mock_end
+}
+
+@test "every allocation in a registration, and in a free-map, fails once" {
+	mock_start
+	each_fails 4 vprobed --oneshot-file /run/lie --vm mock
+	each_fails 7 vprobe free-map mock --ask
+	mock_end
 }
 
 @test "in the end nothing is left: the module unloads, logs are clean" {

@@ -188,7 +188,7 @@ root_without() {
 }
 
 @test "IO page table entries without a bound, as without the patches" {
-	hold vmm "$TOOLS/mockvmm" -i 1 -u "$(head -n 1 /run/testbed/edu)"
+	hold vmm "$TOOLS/mockvmm" -i 1 -b 0 "$(head -n 1 /run/testbed/edu)"
 	refused_with 1 'larger than the granule.*iommufd' \
 		vprobe attach "$(held_pid vmm)"
 	as_it_was

@@ -104,6 +104,8 @@ left_alone_in() {
 	vprobe fill b all
 	no_trace b
 	vm_stop b
+	# The other guest's memory stays as it was.
+	echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled
 }
 
 @test "what is pinned of transparent huge pages is left alone" {

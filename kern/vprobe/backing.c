@@ -646,6 +646,19 @@ bool vprobe_backing_short(struct vprobe_blk *blk, bool *hugetlb)
 	return *hugetlb || host_is_short();
 }
 
+/*
+ * A cgroup, or a mount, is at its limit. If it stayed there while somebody waits, the
+ * VMM's next page would be one too many, and the OOM killer's reason to kill it. If
+ * the host is short, each page that is there is one less to be found.
+ */
+static void drop_part(struct vprobe_blk *blk)
+{
+	if (is_hugetlb(blk) || host_is_short())
+		return;
+	visit_folios(blk, drop_folio);
+	count_dropped(blk->file);
+}
+
 /**
  * vprobe_backing_populate() - give a block zeroed host memory again
  * @vm: the VM
@@ -685,6 +698,8 @@ int vprobe_backing_populate(struct vprobe_vm *vm, struct vprobe_blk *blk)
 	mem_cgroup_put(memcg);
 	current->flags |= emergency;
 
+	if (is_shortage(r))
+		drop_part(blk);
 	if (!r)
 		return 0;
 	if (r == -EINTR)

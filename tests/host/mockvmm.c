@@ -3,12 +3,12 @@
  * mockvmm: a process that has a KVM VM open, without a guest in it, for what
  * QEMU cannot be made to do.
  *
- *	mockvmm [-c] [-i COUNT] [-m] [-u] [-v COUNT] [BDF]
+ *	mockvmm [-b BYTES] [-c] [-i COUNT] [-m] [-v COUNT] [BDF]
  *
+ *	-b	an IOAS whose IOPTEs are no larger; 0: without a bound
  *	-c	a VM whose memory is private, as that of confidential ones
  *	-i	open so many iommufds
  *	-m	has another 64 MiB in a memfd and a memslot of their own
- *	-u	an IOAS without a bound for its IOPTEs
  *	-v	create so many VMs
  *
  * Has 64 MiB of memory in a memfd. If BDF is given, which has to be bound to
@@ -67,7 +67,21 @@ static int make_vm(int kvm, void *ram, bool private)
 	return vm;
 }
 
-static void map_device(int iommufd, const char *bdf, void *ram, bool unbounded)
+/* It is what was set, and cannot be changed any more with something mapped. */
+static void check_bound(int iommufd, struct iommu_option *option)
+{
+	uint64_t want = option->val64;
+
+	option->val64 = 1;
+	option->op = IOMMU_OPTION_OP_GET;
+	if (ioctl(iommufd, IOMMU_OPTION, option) || option->val64 != want)
+		fail("read the bound of an IOAS");
+	option->op = IOMMU_OPTION_OP_SET;
+	if (!ioctl(iommufd, IOMMU_OPTION, option) || errno != EINVAL)
+		fail("be refused another bound");
+}
+
+static void map_device(int iommufd, const char *bdf, void *ram, const char *bound)
 {
 	struct iommu_option option = {
 		.size = sizeof(option),
@@ -76,30 +90,36 @@ static void map_device(int iommufd, const char *bdf, void *ram, bool unbounded)
 		.object_id = new_ioas(iommufd),
 	};
 
-	if (unbounded && ioctl(iommufd, IOMMU_OPTION, &option))
-		fail("unbound the IOPTEs of an IOAS");
+	if (bound) {
+		option.val64 = strtoull(bound, NULL, 0);
+		if (ioctl(iommufd, IOMMU_OPTION, &option))
+			fail("bound the IOPTEs of an IOAS");
+	}
 	attach_device(open_device(bdf), iommufd, option.object_id);
 	if (map(iommufd, option.object_id, ram, RAM, 0))
 		fail("map memory into an IOAS");
+	if (bound)
+		check_bound(iommufd, &option);
 }
 
 int main(int argc, char **argv)
 {
 	int iommufds = 0, vms = 1, opt, i, fd, first = -1, kvm, vm = -1;
-	bool unbounded = false, more = false, private = false;
+	bool more = false, private = false;
+	const char *bound = NULL;
 	void *ram, *dimm = NULL;
 	int dimm_fd = -1;
 	char line[16];
 
-	while ((opt = getopt(argc, argv, "ci:muv:")) != -1) {
-		if (opt == 'c')
+	while ((opt = getopt(argc, argv, "b:ci:mv:")) != -1) {
+		if (opt == 'b')
+			bound = optarg;
+		else if (opt == 'c')
 			private = true;
 		else if (opt == 'i')
 			iommufds = atoi(optarg);
 		else if (opt == 'm')
 			more = true;
-		else if (opt == 'u')
-			unbounded = true;
 		else if (opt == 'v')
 			vms = atoi(optarg);
 		else
@@ -123,7 +143,7 @@ int main(int argc, char **argv)
 			first = fd;
 	}
 	if (optind < argc)
-		map_device(first, argv[optind], ram, unbounded);
+		map_device(first, argv[optind], ram, bound);
 	printf("ready\n");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
