@@ -121,7 +121,7 @@ other_hole() {
 
 @test "absorb: DMA into holes while another VM checks its memory" {
 	faults=$(iommu_faults)
-	GUEST_TIMEOUT=300 guest_run b 'memhog -m 256 -n 4' >/run/hog.log 3>&- &
+	GUEST_TIMEOUT=900 guest_run b 'memhog -m 256 -n 4' >/run/hog.log 3>&- &
 	hog=$!
 	pick_hole a
 	guest_run a "i=0; while [ \$i -lt 40 ]; do
@@ -186,7 +186,7 @@ other_hole() {
 	vprobe_vm c mem=512M nvme=1 attach='--stray absorb'
 	# Most of its memory, used or not.
 	bad_helper c free $((32 << 20)) 216 9 $((24 << 20))
-	GUEST_TIMEOUT=300 guest_run b 'rm -f /run/enough
+	GUEST_TIMEOUT=900 guest_run b 'rm -f /run/enough
 		until [ -e /run/enough ]; do memhog -m 256 || exit; done' \
 		>/run/hog.log 3>&- &
 	hog=$!

@@ -130,7 +130,8 @@ b_goes_and_comes_back() {
 	works c 300
 	vprobe reclaim c all
 	vprobe detach c
-	[ "$(vm_ram_resident c)" -ge $((512 << 20)) ]
+	# It has no device, for which all of it would be there.
+	[ "$(vm_ram_resident c)" -ge "$taken" ]
 	guest_log_clean c
 	vm_stop c
 }

@@ -160,7 +160,7 @@ times_listening() { grep -c 'is confined and listens' /out/vprobed.log; }
 	vm_wait b
 	wait_until 60 vprobe_ready b
 	bad_helper b angry
-	GUEST_TIMEOUT=300 guest_run a 'memhog -m 300 -n 3' >/run/hog.log 3>&- &
+	GUEST_TIMEOUT=900 guest_run a 'memhog -m 300 -n 3' >/run/hog.log 3>&- &
 	hog=$!
 	ask_until_quarantined b
 	[[ $(vstat b quarantine) = *'its helper fails'* ]]
@@ -258,7 +258,7 @@ without_patience() {
 	without_patience 'quarantine-fill-rate = 1'
 	honest_again b
 	vprobe policy load simple interval_ms=200 --vm b
-	GUEST_TIMEOUT=300 guest_run b \
+	GUEST_TIMEOUT=900 guest_run b \
 		'until [ -e /run/enough ]; do memhog -m 150; done' \
 		>/run/hog.log 3>&- &
 	hog=$!

@@ -18,7 +18,8 @@
 #	complaints FILE		those in a log that a slow machine is no reason for
 #	nvme_pattern N [BYTES [OFFSET]]	what NVMe N holds when L1 boots
 #	kmemleak_clean		debug kernel: no leak; elsewhere it succeeds
-#	wait_until SECONDS COMMAND...	poll it until it succeeds; a minute at least
+#	wait_until SECONDS COMMAND...	poll it until it succeeds; twice as long, two
+#				minutes at least
 #	still_waiting WHAT	for a loop that waits: says so once a minute
 #	more_than N COMMAND...	whether it prints a larger number
 #	patience SECONDS	more of them on the debug kernel, which is slow
@@ -113,7 +114,7 @@ host_log_clean() {
 guest_log_clean() {
 	local log=''
 
-	! vm_alive "$1" || log=$(GUEST_TIMEOUT=60 guest_run "$1" dmesg) || return
+	! vm_alive "$1" || log=$(GUEST_TIMEOUT=180 guest_run "$1" dmesg) || return
 	! { cat "$VM_DIR/$1/console.log"; echo "$log"; } |
 		grep -aE -A 30 "$COMPLAINT" | head -n 80 | grep .
 }
@@ -160,11 +161,11 @@ still_waiting() {
 	{ echo "# still waiting: $*" >&3; } 2>/dev/null || :
 }
 
-# However short: a machine that stands still for a while is none that has failed.
+# Longer than is asked for: a machine that is slow is none that has failed.
 wait_until() {
 	local end tries=0 STILL_SAID
 
-	end=$((SECONDS + $(patience $(($1 < 60 ? 60 : $1)))))
+	end=$((SECONDS + $(patience $(($1 < 60 ? 120 : 2 * $1)))))
 	shift
 	until "$@"; do
 		tries=$((tries + 1))

@@ -8,7 +8,7 @@
 #	vm_wait NAME			wait until it runs commands
 #	vm_boot NAME [KEY=VALUE]...	both; a guest that the emulator loses
 #					while it boots is started once more
-#	guest_run NAME COMMAND		its output and exit status (300 s, or
+#	guest_run NAME COMMAND		its output and exit status (600 s, or
 #					$GUEST_TIMEOUT: then 124)
 #	vm_qmp NAME COMMAND [JSON]	a QMP command; prints what it returns
 #	qemu_says NAME STATUS		whether query-status does
@@ -241,7 +241,9 @@ guest__output() {
 # guest__ask NAME PORT SECONDS COMMAND: on a port that is ours alone
 guest__ask() {
 	local dir=$VM_DIR/$1 port=$2 id=$RANDOM$RANDOM
-	local limit end line='' part verb got status size quiet=0 STILL_SAID
+	local limit end line='' part verb got status size quiet=0
+	# shellcheck disable=SC2034 # for still_waiting
+	local STILL_SAID
 
 	limit=$(patience "$3")
 	end=$((SECONDS + limit))
@@ -335,7 +337,7 @@ guest_run() {
 			if flock -n "$lock"; then
 				status=0
 				guest__ask "$name" $port \
-					"${GUEST_TIMEOUT:-300}" "$2" || status=$?
+					"${GUEST_TIMEOUT:-600}" "$2" || status=$?
 				exec {lock}>&-
 				return $status
 			fi
@@ -348,7 +350,7 @@ guest_run() {
 }
 
 vm_wait() {
-	if ! GUEST_TIMEOUT=${GUEST_TIMEOUT:-180} guest_run "$1" true; then
+	if ! GUEST_TIMEOUT=${GUEST_TIMEOUT:-300} guest_run "$1" true; then
 		echo "--- QEMU of $1:" >&2
 		cat "$VM_DIR/$1/qemu.log" >&2
 		echo "--- the end of the console of $1:" >&2
@@ -360,7 +362,7 @@ vm_wait() {
 # Only for a guest in which V-Probe has no hand yet: see docs/TESTING.md.
 vm_boot() {
 	vm_start "$@" || return
-	! GUEST_TIMEOUT=90 vm_wait "$1" || return 0
+	! GUEST_TIMEOUT=180 vm_wait "$1" || return 0
 	echo "testbed: guest $1 did not boot: once more" >&2
 	echo "guest $1" >> /out/again
 	vm_kill "$1" && vm_start "$@" && vm_wait "$1"
