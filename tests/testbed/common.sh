@@ -28,10 +28,10 @@ need_root() {
 		    "mounts things in a namespace of its own); run it with sudo"
 }
 
-# there_is_time_for FILE: whether a bats file would end, even if it took twice the
+# there_is_time_for FILE: whether a bats file would end, even if it took three times the
 # seconds in its "# takes: ", before $VPROBE_UNTIL (in seconds since 1970), if set.
 there_is_time_for() {
-	[ $(($(date +%s) + 2 * $(seconds_of "$1"))) -lt \
+	[ $(($(date +%s) + 3 * $(seconds_of "$1"))) -lt \
 		"${VPROBE_UNTIL:-9999999999}" ]
 }
 
