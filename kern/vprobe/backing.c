@@ -325,8 +325,19 @@ bool vprobe_backing_present(struct vprobe_blk *blk)
 
 typedef int (*folio_fn)(struct vprobe_blk *blk, struct folio *folio);
 
-/* Call @fn for each folio of the block, locked. Stops on an error. */
-static int visit_folios(struct vprobe_blk *blk, folio_fn fn)
+static int visit_locked(struct vprobe_blk *blk, struct folio *folio, folio_fn fn)
+{
+	int r = 0;
+
+	folio_lock(folio);
+	if (folio->mapping == blk->file->f_mapping)
+		r = fn(blk, folio);
+	folio_unlock(folio);
+	return r;
+}
+
+/* Call @fn for each folio of the block, locked or not. Stops on an error. */
+static int visit_folios(struct vprobe_blk *blk, bool lock, folio_fn fn)
 {
 	struct address_space *mapping = blk->file->f_mapping;
 	pgoff_t last = blk->pgoff + vprobe_blk_pages(blk) - 1;
@@ -337,14 +348,9 @@ static int visit_folios(struct vprobe_blk *blk, folio_fn fn)
 
 	folio_batch_init(&batch);
 	while (!r && filemap_get_folios(mapping, &index, last, &batch)) {
-		for (i = 0; i < folio_batch_count(&batch) && !r; i++) {
-			struct folio *folio = batch.folios[i];
-
-			folio_lock(folio);
-			if (folio->mapping == mapping)
-				r = fn(blk, folio);
-			folio_unlock(folio);
-		}
+		for (i = 0; i < folio_batch_count(&batch) && !r; i++)
+			r = lock ? visit_locked(blk, batch.folios[i], fn) :
+				   fn(blk, batch.folios[i]);
 		folio_batch_release(&batch);
 		cond_resched();
 	}
@@ -382,21 +388,7 @@ static int check_folio(struct vprobe_blk *blk, struct folio *folio)
  */
 int vprobe_backing_fits(struct vprobe_blk *blk)
 {
-	pgoff_t last = blk->pgoff + vprobe_blk_pages(blk) - 1;
-	pgoff_t index = blk->pgoff;
-	struct folio_batch batch;
-	unsigned int i;
-	int r = 0;
-
-	folio_batch_init(&batch);
-	while (!r && filemap_get_folios(blk->file->f_mapping, &index, last,
-					&batch)) {
-		for (i = 0; i < folio_batch_count(&batch) && !r; i++)
-			r = folio_fits(blk, batch.folios[i]);
-		folio_batch_release(&batch);
-		cond_resched();
-	}
-	return r;
+	return visit_folios(blk, false, folio_fits);
 }
 
 /**
@@ -411,7 +403,7 @@ int vprobe_backing_check(struct vprobe_blk *blk)
 {
 	if (vprobe_should_fail(VPROBE_P_PIN_CHECK))
 		return -EBUSY;
-	return visit_folios(blk, check_folio);
+	return visit_folios(blk, true, check_folio);
 }
 
 /*
@@ -492,7 +484,7 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
 		bool present = vprobe_backing_present(blk);
 
 		/* Unmaps by itself, under locks that we may not hold here. */
-		r = visit_folios(blk, check_folio);
+		r = visit_folios(blk, true, check_folio);
 		if (!r)
 			r = punch_hugetlb(blk);
 		if (!r && present)
@@ -503,7 +495,7 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
 	/* One flush for all of it; the folios then are mostly unmapped. */
 	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
 
-	r = visit_folios(blk, drop_folio);
+	r = visit_folios(blk, true, drop_folio);
 	count_dropped(blk->file);
 	return r;
 }
@@ -514,15 +506,8 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
  */
 static bool drop_failed(struct vprobe_blk *blk, struct folio *folio)
 {
-	bool gone = false;
-
-	if (folio_test_large(folio) || !folio_test_hwpoison(folio))
-		return false;
-	folio_lock(folio);
-	if (folio->mapping == blk->file->f_mapping)
-		gone = !drop_folio(blk, folio);
-	folio_unlock(folio);
-	return gone;
+	return !folio_test_large(folio) && folio_test_hwpoison(folio) &&
+	       !visit_locked(blk, folio, drop_folio);
 }
 
 static int populate_shmem(struct vprobe_blk *blk)
@@ -655,7 +640,7 @@ static void drop_part(struct vprobe_blk *blk)
 {
 	if (is_hugetlb(blk) || host_is_short())
 		return;
-	visit_folios(blk, drop_folio);
+	visit_folios(blk, true, drop_folio);
 	count_dropped(blk->file);
 }
 
