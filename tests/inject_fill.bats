@@ -2,7 +2,7 @@
 #
 # Steps of undo, fill, detach and reset that fail, once each; and any allocation at
 # all.
-# takes: 600
+# takes: 700
 # long
 
 load lib/vm.bash

@@ -35,6 +35,11 @@ there_is_time_for() {
 		"${VPROBE_UNTIL:-9999999999}" ]
 }
 
+# seconds_left: until what is running then is ended, five minutes after $VPROBE_UNTIL
+seconds_left() {
+	echo $((${VPROBE_UNTIL:-9999999999} + 300 - $(date +%s)))
+}
+
 # seconds_of FILE: what it says
 seconds_of() {
 	local takes
