@@ -357,6 +357,12 @@ static int visit_folios(struct vprobe_blk *blk, bool lock, folio_fn fn)
 	return r;
 }
 
+/* Of a large one only some pages may have failed, see folio_fits(). */
+static bool has_failed(struct folio *folio)
+{
+	return !folio_test_large(folio) && folio_test_hwpoison(folio);
+}
+
 /* What does not depend on who has pinned it. */
 static int folio_fits(struct vprobe_blk *blk, struct folio *folio)
 {
@@ -416,7 +422,7 @@ int vprobe_backing_check(struct vprobe_blk *blk)
 static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
-	bool failed = !folio_test_large(folio) && folio_test_hwpoison(folio);
+	bool failed = has_failed(folio);
 	int r;
 
 	/*
@@ -506,8 +512,7 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
  */
 static bool drop_failed(struct vprobe_blk *blk, struct folio *folio)
 {
-	return !folio_test_large(folio) && folio_test_hwpoison(folio) &&
-	       !visit_locked(blk, folio, drop_folio);
+	return has_failed(folio) && !visit_locked(blk, folio, drop_folio);
 }
 
 static int populate_shmem(struct vprobe_blk *blk)
