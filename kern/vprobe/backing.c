@@ -437,10 +437,31 @@ static int drop_folio(struct vprobe_blk *blk, struct folio *folio)
 	if (r)
 		return r;
 	folio_wait_writeback(folio);
-	r = generic_error_remove_folio(mapping, folio);
-	if (!r)
+	return generic_error_remove_folio(mapping, folio);
+}
+
+/* What has failed does not go back to the allocator. */
+static int drop_and_count(struct vprobe_blk *blk, struct folio *folio)
+{
+	bool failed = has_failed(folio);
+	int r = drop_folio(blk, folio);
+
+	if (!r && !failed)
 		atomic64_add(folio_nr_pages(folio), &freed_pages[false]);
 	return r;
+}
+
+/*
+ * What was allocated for this fill is clean; what somebody wrote is dirty once nobody
+ * maps it. A VMM may have written to a hole: it resets a VM, say, and puts firmware
+ * into RAM before its vCPUs' registers.
+ */
+static int drop_unwritten(struct vprobe_blk *blk, struct folio *folio)
+{
+	if (folio_mapped(folio))
+		unmap_mapping_pages(folio->mapping, folio->index,
+				    folio_nr_pages(folio), false);
+	return folio_test_dirty(folio) ? 0 : drop_folio(blk, folio);
 }
 
 static int punch_hugetlb(struct vprobe_blk *blk)
@@ -501,7 +522,7 @@ int vprobe_backing_drop(struct vprobe_blk *blk)
 	/* One flush for all of it; the folios then are mostly unmapped. */
 	unmap_mapping_pages(mapping, blk->pgoff, vprobe_blk_pages(blk), false);
 
-	r = visit_folios(blk, true, drop_folio);
+	r = visit_folios(blk, true, drop_and_count);
 	count_dropped(blk->file);
 	return r;
 }
@@ -590,7 +611,8 @@ static bool node_counts(int node)
 /* The reserve is for this, and not for cgroups or mounts at their limits. */
 static bool host_is_short(void)
 {
-	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN | __GFP_THISNODE;
+	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN | __GFP_THISNODE |
+		    __GFP_NOMEMALLOC;
 	struct page *page;
 	int node;
 
@@ -645,7 +667,7 @@ static void drop_part(struct vprobe_blk *blk)
 {
 	if (is_hugetlb(blk) || host_is_short())
 		return;
-	visit_folios(blk, true, drop_folio);
+	visit_folios(blk, true, drop_unwritten);
 	count_dropped(blk->file);
 }
 
