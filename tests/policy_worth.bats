@@ -24,9 +24,6 @@ teardown() {
 	vm_kill_all
 }
 
-# seconds MS: for sleep(1)
-seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
-
 # bursts MS POLICY [KNOB=VALUE...]: of guest a, who then rests for so long; sets fills,
 # and held: MiB on average
 bursts() {
@@ -43,7 +40,7 @@ bursts() {
 			'.memory | (.ram_bytes - .hole_bytes) / 1048576 | floor')))
 		n=$((n + 1))
 		still_waiting "$1"
-		sleep 0.5
+		sleep "$(seconds $((rest / 4)))"
 	done
 	wait $pid
 	fills=$(($(vstat a fills.vcpu) - before))

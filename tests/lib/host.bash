@@ -22,6 +22,7 @@
 #				minutes at least
 #	still_waiting WHAT	for a loop that waits: says so once a minute
 #	more_than N COMMAND...	whether it prints a larger number
+#	seconds MS		for sleep(1)
 #	patience SECONDS	more of them on the debug kernel, which is slow
 
 # A complaint of a kernel, in its log.
@@ -155,6 +156,8 @@ more_than() {
 }
 
 # Who looks from outside (run-one) sees that something goes on here.
+seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+
 still_waiting() {
 	[ $((SECONDS - ${STILL_SAID:=$SECONDS})) -ge 60 ] || return 0
 	STILL_SAID=$SECONDS
