@@ -122,7 +122,7 @@ vm_start() {
 	backend=$(vm__backend "$backing" "$mem") || return
 	[ "$inject" = yes ] || append+=' vprobe.inject=no'
 	# shellcheck disable=SC2054 # the commas are for QEMU
-	args=(-name "$name" -machine q35,memory-backend=m0 -object "$backend"
+	args=(-name "$name" -machine q35,memory-backend=m0,hpet=off -object "$backend"
 		-accel kvm -cpu host -m "$mem" -smp "$smp"
 		-nodefaults -display none
 		-kernel "$image" -initrd "$initrd"
