@@ -4,7 +4,7 @@
 # destroy IOASes, and map memory that does not come for as long as it likes, which
 # is its own loss and nobody else's (host/ioas.c does it in QEMU's place); and what
 # it may do to its own mapping of the guest's memory (host/remap.c).
-# takes: 220
+# takes: 260
 # long
 
 load lib/vm.bash
@@ -66,6 +66,28 @@ ioas() { "$TOOLS/ioas" "$(vm_pid a)" "$@"; }
 	done
 	[ "$(vstat a memory.holes)" = "$holes" ]
 	works a 300
+	vprobe fill a all
+	no_trace a
+}
+
+@test "a second mapping of it for the same devices: taken, filled and unmapped" {
+	vprobe fill a all
+	vprobe reclaim a all
+	read -r gpa size < <(last_hole a)
+	# In part a hole, and with others beside it. What devices reach has both.
+	for part in "$((gpa - 4096)) $((size + 4096))" "$gpa $size" \
+		"$((gpa + 4096)) 4096" "$((1 << 20)) $((1023 << 20))"; do
+		echo "at ${part% *}, ${part#* } bytes"
+		# shellcheck disable=SC2086 # they are two
+		hold alias ioas alias $part $((IOVA + ${part% *}))
+		is_hole a "$gpa"
+		works a 300
+		vprobe fill a all
+		vprobe reclaim a all
+		[ "$(vm_ram_resident a)" -lt $((400 << 20)) ]
+		release alias
+		[ "$released" = $'ready\nunmapped' ]
+	done
 	vprobe fill a all
 	no_trace a
 }

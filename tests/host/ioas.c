@@ -5,6 +5,10 @@
  *
  *	ioas PID copy IOVA LENGTH	copy the range to a new IOAS, unmap just
  *					that there, and destroy the IOAS, 20 times
+ *	ioas PID alias IOVA LENGTH AT	copy the range to AT in the same IOAS and
+ *					unmap it there, 20 times; copy it once more,
+ *					print "ready", and unmap it at the end of
+ *					the input
  *	ioas PID cut IOVA LENGTH	try to unmap the range, which begins or
  *					ends where nobody mapped: prints why not
  *	ioas PID hold IOVA		map memory at IOVA that does not come:
@@ -24,29 +28,57 @@
 static int iommufd;
 static uint32_t guest_ioas;
 
+static void unmap_all(uint32_t id, uint64_t iova, uint64_t length)
+{
+	uint64_t done = length;
+
+	if (unmap(iommufd, id, iova, &done))
+		fail("unmap what was copied");
+	if (done != length) {
+		fprintf(stderr, "ioas: unmapped %#lx instead of %#lx\n", done,
+			length);
+		exit(1);
+	}
+}
+
 static void do_copy(uint64_t iova, uint64_t length)
 {
 	unsigned int i;
 
 	for (i = 0; i < TIMES; i++) {
 		uint32_t id = new_ioas(iommufd);
-		uint64_t done = length;
 
 		if (copy(iommufd, id, guest_ioas, iova, length))
 			fail("copy the range");
-		if (unmap(iommufd, id, iova, &done))
-			fail("unmap what was copied");
-		if (done != length) {
-			fprintf(stderr, "ioas: unmapped %#lx instead of %#lx\n",
-				done, length);
-			exit(1);
-		}
+		unmap_all(id, iova, length);
 		if (copy(iommufd, id, guest_ioas, iova, length))
 			fail("copy the range again");
 		if (destroy(iommufd, id))
 			fail("destroy the IOAS");
 	}
 	printf("copied\n");
+}
+
+static void until_end_of_input(void)
+{
+	printf("ready\n");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+}
+
+static void do_alias(uint64_t iova, uint64_t length, uint64_t at)
+{
+	unsigned int i;
+
+	for (i = 0; i <= TIMES; i++) {
+		if (copy_to(iommufd, guest_ioas, at, guest_ioas, iova, length))
+			fail("copy the range");
+		if (i == TIMES)
+			until_end_of_input();
+		unmap_all(guest_ioas, at, length);
+	}
+	printf("unmapped\n");
 }
 
 static void do_cut(uint64_t iova, uint64_t length)
@@ -108,10 +140,7 @@ static void do_hold(uint64_t iova)
 	/* It has the locks once it asks for the page. */
 	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg))
 		fail("wait for the fault");
-	printf("ready\n");
-	fflush(stdout);
-	while (getchar() != EOF)
-		;
+	until_end_of_input();
 	zero.range.start = (uintptr_t)m.mem;
 	if (ioctl(uffd, UFFDIO_ZEROPAGE, &zero))
 		fail("let the page come");
@@ -124,21 +153,35 @@ static void do_hold(uint64_t iova)
 
 int main(int argc, char **argv)
 {
-	uint64_t iova, length;
+	static const char * const ways[] = { "hold", "copy", "cut", "alias" };
+	static const int arguments[] = { 1, 2, 2, 3 };
+	uint64_t n[3] = { 0 };
+	unsigned int way = 0;
+	int i;
 
-	if (argc < 4 || argc != (strcmp(argv[2], "hold") ? 5 : 4)) {
-		fprintf(stderr, "usage: ioas PID copy|cut|hold IOVA [LENGTH]\n");
+	while (way < 4 && (argc < 3 || strcmp(argv[2], ways[way])))
+		way++;
+	if (way == 4 || argc != 3 + arguments[way]) {
+		fprintf(stderr, "usage: ioas PID hold|copy|cut|alias IOVA [LENGTH [AT]]\n");
 		return 2;
 	}
+	for (i = 3; i < argc; i++)
+		n[i - 3] = strtoull(argv[i], NULL, 0);
 	iommufd = iommufd_of(atoi(argv[1]));
 	guest_ioas = ioas_of_guest(iommufd);
-	iova = strtoull(argv[3], NULL, 0);
-	length = argc > 4 ? strtoull(argv[4], NULL, 0) : 0;
-	if (!strcmp(argv[2], "copy"))
-		do_copy(iova, length);
-	else if (!strcmp(argv[2], "cut"))
-		do_cut(iova, length);
-	else
-		do_hold(iova);
+	switch (way) {
+	case 0:
+		do_hold(n[0]);
+		break;
+	case 1:
+		do_copy(n[0], n[1]);
+		break;
+	case 2:
+		do_cut(n[0], n[1]);
+		break;
+	case 3:
+		do_alias(n[0], n[1], n[2]);
+		break;
+	}
 	return 0;
 }

@@ -40,7 +40,7 @@ static inline uint32_t new_ioas(int iommufd)
 	return cmd.out_ioas_id;
 }
 
-/* This and the next three return as ioctl(2) does. */
+/* This and the next four return as ioctl(2) does. */
 static inline int destroy(int iommufd, uint32_t id)
 {
 	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
@@ -64,8 +64,8 @@ static inline int map(int iommufd, uint32_t id, const void *mem,
 	return ioctl(iommufd, IOMMU_IOAS_MAP, &cmd);
 }
 
-static inline int copy(int iommufd, uint32_t to, uint32_t from, uint64_t iova,
-		       uint64_t length)
+static inline int copy_to(int iommufd, uint32_t to, uint64_t at,
+			  uint32_t from, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_copy cmd = {
 		.size = sizeof(cmd),
@@ -74,11 +74,17 @@ static inline int copy(int iommufd, uint32_t to, uint32_t from, uint64_t iova,
 		.dst_ioas_id = to,
 		.src_ioas_id = from,
 		.length = length,
-		.dst_iova = iova,
+		.dst_iova = at,
 		.src_iova = iova,
 	};
 
 	return ioctl(iommufd, IOMMU_IOAS_COPY, &cmd);
+}
+
+static inline int copy(int iommufd, uint32_t to, uint32_t from, uint64_t iova,
+		       uint64_t length)
+{
+	return copy_to(iommufd, to, iova, from, iova, length);
 }
 
 static inline int unmap(int iommufd, uint32_t id, uint64_t iova,
