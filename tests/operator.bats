@@ -268,6 +268,7 @@ root_without() {
 		vprobed --oneshot-file /dev/null --vm nosuch
 	refused_with 2 'goes with --oneshot-file' vprobed --vm a
 	refused_with 2 'is no vsock port' vprobed --port 0
+	refused_with 2 'is no time from' vprobed --verify-timeout 5
 	refused_with 2 'no user "nosuch"' vprobed --talker-user nosuch
 	refused_with 2 'must not run as root' vprobed --talker-user root
 	as_it_was

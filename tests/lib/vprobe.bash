@@ -23,6 +23,10 @@ VPROBED_PID=/run/vprobed.pid
 # bats waits for whoever holds one of its files: vprobed gets none of them.
 vprobed_start() {
 	[ $# -gt 0 ] || set -- --no-attach
+	# The injector waits for 120 s.
+	case $(uname -r) in
+	*-vprobe-debug) set -- "$@" --verify-timeout 110000 ;;
+	esac
 	(
 		for fd in /proc/self/fd/*; do
 			fd=${fd##*/}

@@ -28,11 +28,6 @@
 #define LOG_BYTES	(64 * 1024)
 /* Messages without the trace of every instruction (BPF_LOG_STATS). */
 #define LOG_LEVEL_BRIEF	4
-/*
- * The Linux helper takes 0.5 s, and the most that the verifier looks at 2 s; a debug
- * kernel in an emulator is many times slower.
- */
-#define LOAD_MS		60000
 
 /* Of C libraries that are older than this name. */
 #ifndef sigev_notify_thread_id
@@ -101,7 +96,6 @@ int bpf_host_resolve(struct bpf_host *h)
 	int ret;
 
 	memset(h, 0, sizeof(*h));
-	h->load_ms = LOAD_MS;
 	h->btf_fd = find_module_btf(&id);
 	if (h->btf_fd < 0) {
 		ret = h->btf_fd;

@@ -12,7 +12,7 @@
  * struct bpf_host - the host functions that helpers may call
  * @btf_fd: BTF of module vprobe
  * @ids: BTF id of each function, by enum vprobe_call
- * @load_ms: how long the verifier may take
+ * @load_ms: how long the verifier may take, for the caller to set
  */
 struct bpf_host {
 	int btf_fd;

@@ -25,6 +25,7 @@ static const struct key keys[] = {
 	KEY("port", KIND_NUMBER, port, VPROBE_VSOCK_RESERVED, UINT32_MAX - 1),
 	KEY("metrics", KIND_TEXT, metrics, 0, 0),
 	KEY("talker-user", KIND_TEXT, user, 0, 0),
+	KEY("verify-timeout", KIND_NUMBER, load_ms, LOAD_MS_MIN, LOAD_MS_MAX),
 	KEY("verbose", KIND_FLAG, verbose, 0, 0),
 	KEY("attach", KIND_FLAG, attach, 0, 0),
 	KEY("stray", KIND_STRAY, how.stray_fault, 0, 0),

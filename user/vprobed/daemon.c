@@ -681,6 +681,7 @@ static int daemon_open(struct daemon *d)
 	}
 	if (bpf_host_resolve(&d->bpf))
 		return -1;
+	d->bpf.load_ms = d->opt->load_ms;
 	d->listen_fd = open_source(d);
 	if (d->listen_fd < 0)
 		return -1;

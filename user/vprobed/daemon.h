@@ -10,6 +10,15 @@
 #include "libvprobe.h"
 #include "watchdog.h"
 
+/*
+ * How long the verifier may take, in milliseconds. The Linux helper takes 0.5 s, and the
+ * most that the verifier looks at 2 s; a debug kernel in an emulator is many times
+ * slower.
+ */
+#define LOAD_MS_DEFAULT	60000
+#define LOAD_MS_MIN	1000
+#define LOAD_MS_MAX	600000
+
 /**
  * struct options - what the operator asked for
  * @config: file that the operator named, or NULL
@@ -18,6 +27,7 @@
  * @uid: of that user
  * @gid: of that user
  * @port: vsock port
+ * @load_ms: how long the verifier may take for a helper, milliseconds
  * @verbose: also log what is no news
  * @attach: attach VMs whose guests register
  * @how: ... how
@@ -35,6 +45,7 @@ struct options {
 	uid_t uid;
 	gid_t gid;
 	uint32_t port;
+	uint32_t load_ms;
 	bool verbose;
 	bool attach;
 	struct vprobe_attach_options how;

@@ -23,7 +23,7 @@
 
 enum { OPT_RUNTIME = 256, OPT_USER, OPT_PORT, OPT_CHECK, OPT_ONESHOT, OPT_VM,
 	OPT_NO_SECCOMP, OPT_TALKER, OPT_METRICS, OPT_CONFIG,
-	OPT_NO_ATTACH, OPT_NO_QUARANTINE };
+	OPT_NO_ATTACH, OPT_NO_QUARANTINE, OPT_VERIFY };
 
 struct args {
 	struct options opt;
@@ -38,6 +38,8 @@ static const struct argp_option argp_options[] = {
 	{ "config", OPT_CONFIG, "FILE", 0,
 	  "Read FILE instead of " VPROBED_CONFIG "; what is given here wins", 0 },
 	{ "port", OPT_PORT, "N", 0, "vsock port to listen on (22096)", 0 },
+	{ "verify-timeout", OPT_VERIFY, "MS", 0,
+	  "How long the host kernel's verifier may take for a helper (60000)", 0 },
 	{ "no-attach", OPT_NO_ATTACH, NULL, 0,
 	  "Do not attach VMs whose guests register", 0 },
 	{ "no-quarantine", OPT_NO_QUARANTINE, NULL, 0,
@@ -77,6 +79,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 			argp_error(state,
 				   "\"%s\" is no vsock port from %u to %u",
 				   arg, VPROBE_VSOCK_RESERVED, UINT32_MAX - 1);
+		break;
+	case OPT_VERIFY:
+		if (!config_number(arg, LOAD_MS_MIN, LOAD_MS_MAX,
+				   &a->opt.load_ms))
+			argp_error(state,
+				   "\"%s\" is no time from %u to %u milliseconds",
+				   arg, LOAD_MS_MIN, LOAD_MS_MAX);
 		break;
 	case OPT_CONFIG:
 		a->opt.config = arg;
@@ -207,6 +216,7 @@ int main(int argc, char **argv)
 			.runtime_dir = dir ? dir : "/run",
 			.user = "nobody",
 			.port = VPROBE_VSOCK_PORT,
+			.load_ms = LOAD_MS_DEFAULT,
 			.attach = true,
 			.quarantine = true,
 			.limits = watchdog_defaults,
