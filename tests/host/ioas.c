@@ -153,15 +153,23 @@ static void do_hold(uint64_t iova)
 
 int main(int argc, char **argv)
 {
-	static const char * const ways[] = { "hold", "copy", "cut", "alias" };
-	static const int arguments[] = { 1, 2, 2, 3 };
+	enum { HOLD, COPY, CUT, ALIAS, NR_WAYS };
+	static const struct {
+		const char *name;
+		int arguments;
+	} ways[NR_WAYS] = {
+		[HOLD] = { "hold", 1 },
+		[COPY] = { "copy", 2 },
+		[CUT] = { "cut", 2 },
+		[ALIAS] = { "alias", 3 },
+	};
 	uint64_t n[3] = { 0 };
 	unsigned int way = 0;
 	int i;
 
-	while (way < 4 && (argc < 3 || strcmp(argv[2], ways[way])))
+	while (way < NR_WAYS && (argc < 3 || strcmp(argv[2], ways[way].name)))
 		way++;
-	if (way == 4 || argc != 3 + arguments[way]) {
+	if (way == NR_WAYS || argc != 3 + ways[way].arguments) {
 		fprintf(stderr, "usage: ioas PID hold|copy|cut|alias IOVA [LENGTH [AT]]\n");
 		return 2;
 	}
@@ -170,16 +178,16 @@ int main(int argc, char **argv)
 	iommufd = iommufd_of(atoi(argv[1]));
 	guest_ioas = ioas_of_guest(iommufd);
 	switch (way) {
-	case 0:
+	case HOLD:
 		do_hold(n[0]);
 		break;
-	case 1:
+	case COPY:
 		do_copy(n[0], n[1]);
 		break;
-	case 2:
+	case CUT:
 		do_cut(n[0], n[1]);
 		break;
-	case 3:
+	case ALIAS:
 		do_alias(n[0], n[1], n[2]);
 		break;
 	}

@@ -155,9 +155,9 @@ more_than() {
 	[ "$("$@")" -gt "$n" ]
 }
 
-# Who looks from outside (run-one) sees that something goes on here.
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
+# Who looks from outside (run-one) sees that something goes on here.
 still_waiting() {
 	[ $((SECONDS - ${STILL_SAID:=$SECONDS})) -ge 60 ] || return 0
 	STILL_SAID=$SECONDS
