@@ -23,6 +23,7 @@
 #	still_waiting WHAT	for a loop that waits: says so once a minute
 #	more_than N COMMAND...	whether it prints a larger number
 #	seconds MS		for sleep(1)
+#	is_debug		whether the host runs the debug kernel
 #	patience SECONDS	more of them on the debug kernel, which is slow
 
 # A complaint of a kernel, in its log.
@@ -141,11 +142,14 @@ kmemleak_clean() {
 	! grep . $leaks
 }
 
+is_debug() { [[ $(uname -r) = *-vprobe-debug ]]; }
+
 patience() {
-	case $(uname -r) in
-	*-vprobe-debug) echo $(($1 * 6)) ;;
-	*) echo "$1" ;;
-	esac
+	if is_debug; then
+		echo $(($1 * 6))
+	else
+		echo "$1"
+	fi
 }
 
 more_than() {

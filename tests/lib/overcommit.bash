@@ -18,9 +18,7 @@ OVERCOMMIT_RAM=2G
 OVERCOMMIT_USE=1229
 OVERCOMMIT_IO=16m
 # The debug kernel would take half an hour for that.
-case $(uname -r) in
-*-vprobe-debug) OVERCOMMIT_USE=400 OVERCOMMIT_IO=4m ;;
-esac
+! is_debug || OVERCOMMIT_USE=400 OVERCOMMIT_IO=4m
 # A guest needs all of its memory while it boots: devices may reach all of it.
 OVERCOMMIT_ROOM=$((2300 << 20))
 

@@ -24,9 +24,7 @@ VPROBED_PID=/run/vprobed.pid
 vprobed_start() {
 	[ $# -gt 0 ] || set -- --no-attach
 	# The injector waits for 120 s.
-	case $(uname -r) in
-	*-vprobe-debug) set -- "$@" --verify-timeout 110000 ;;
-	esac
+	! is_debug || set -- "$@" --verify-timeout 110000
 	(
 		for fd in /proc/self/fd/*; do
 			fd=${fd##*/}
