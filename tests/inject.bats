@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Steps of attach, registration and reclaim that fail, once each.
-# takes: 330
+# takes: 500
 # long
 
 load lib/vm.bash

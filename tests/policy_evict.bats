@@ -2,7 +2,7 @@
 #
 # How a policy that misbehaves is thrown out, and what policies are told.
 # long
-# takes: 80
+# takes: 150
 
 load lib/vm.bash
 load lib/host.bash
