@@ -51,7 +51,7 @@ setup() {
 	repopulated=$(vstat a memory.repopulated)
 	vprobe reclaim a all
 	[ "$(vstat a memory.repopulated)" -gt "$repopulated" ]
-	[ "$(vm_ram_resident a)" -lt $((400 << 20)) ]
+	[ "$(vm_ram_resident a)" -lt $((INJECT_RAM / 2)) ]
 	all_is_well
 }
 
@@ -76,7 +76,7 @@ fill_fails() {
 			vprobe reclaim a all
 			waits=$(vstat a fills.waits)
 			fail_at $point $n
-			works a 400
+			works a 300
 			was_hit $point
 			[ $(($(vstat a fills.waits) - waits)) = 1 ]
 			[ "$(vstat a fills.timeouts)" = 0 ]
@@ -91,7 +91,7 @@ fill_fails() {
 		fail_at $point 4
 		vprobe detach a
 		was_hit $point
-		[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+		[ "$(vm_ram_resident a)" -ge $INJECT_RAM ]
 		attach
 		all_is_well
 	done
@@ -108,7 +108,7 @@ fill_fails() {
 	was_hit fill_iommu
 	wait_until 60 vprobe_ready a
 	no_trace a
-	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+	[ "$(vm_ram_resident a)" -ge $INJECT_RAM ]
 	# What comes now counts from here.
 	vprobe detach a
 	attach

@@ -15,11 +15,14 @@
 #	all_is_well		no point is left, and everything works
 
 FAIL=/sys/kernel/debug/vprobe/fail
+# All of it is taken and given back all the time.
+INJECT_MIB=640
+INJECT_RAM=$((INJECT_MIB << 20))
 
 inject_guest() {
 	# Two iommufds: one with the NVMe, one that is open and idle.
 	exec {iommu}<>/dev/iommu
-	vm_boot a nvme=1 reboot=yes qemu="-object iommufd,id=fd1,fd=$iommu"
+	vm_boot a mem=${INJECT_MIB}M nvme=1 reboot=yes qemu="-object iommufd,id=fd1,fd=$iommu"
 	exec {iommu}>&-
 	attach
 	WHOLE=$(pinned_pages)
@@ -67,7 +70,7 @@ was_hit() {
 all_is_whole() {
 	vprobe fill a all
 	no_trace a
-	[ "$(vm_ram_resident a)" -ge $((1 << 30)) ]
+	[ "$(vm_ram_resident a)" -ge $INJECT_RAM ]
 	pinned_as "$WHOLE"
 }
 
@@ -82,7 +85,7 @@ all_is_well() {
 	free=$(guest_free_high a)
 	taken=$(reclaim_quiet a)
 	echo "free $free, taken $taken"
-	[ "$free" -ge $((500 << 20)) ]
+	[ "$free" -ge $((INJECT_RAM / 2)) ]
 	[ "$taken" -ge $((free * 95 / 100)) ]
 	[ "$(vstat a refused.pinned)" = "$pinned" ]
 	all_watched a
