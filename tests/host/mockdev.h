@@ -11,6 +11,7 @@
 #define VPROBE_TESTS_MOCKDEV_H
 
 #include <iommufd_test.h>
+#include <stdbool.h>
 
 #include "iommufd.h"
 
@@ -18,8 +19,7 @@
 
 static struct mock_device {
 	int iommufd;
-	uint32_t ioas, hwpt;
-	/* What is mapped at MOCK_APERTURE_START */
+	uint32_t hwpt;
 	uint64_t bytes;
 } mock;
 
@@ -37,7 +37,8 @@ static inline void mock_like_type1(int iommufd, uint32_t ioas)
 		fail("have an IOAS like VFIO's");
 }
 
-static inline void mock_attach(int iommufd, uint32_t ioas)
+/* What it reaches are so many bytes from MOCK_APERTURE_START on, once they are mapped. */
+static inline void mock_attach(int iommufd, uint32_t ioas, uint64_t bytes)
 {
 	struct iommu_test_cmd device = {
 		.size = sizeof(device),
@@ -65,16 +66,9 @@ static inline void mock_attach(int iommufd, uint32_t ioas)
 		fail("attach the device to page tables");
 	mock = (struct mock_device){
 		.iommufd = iommufd,
-		.ioas = ioas,
 		.hwpt = alloc.out_hwpt_id,
+		.bytes = bytes,
 	};
-}
-
-static inline void mock_map(void *ram, uint64_t bytes)
-{
-	if (map(mock.iommufd, mock.ioas, ram, bytes, MOCK_APERTURE_START))
-		fail("map memory into an IOAS");
-	mock.bytes = bytes;
 }
 
 static inline void mock_track(bool on)

@@ -98,6 +98,7 @@ static void map_device(int iommufd, const char *bdf, void *ram)
 		.op = IOMMU_OPTION_OP_SET,
 		.object_id = new_ioas(iommufd),
 	};
+	uint64_t iova = 0;
 
 	if (options.bound) {
 		option.val64 = strtoull(options.bound, NULL, 0);
@@ -107,13 +108,13 @@ static void map_device(int iommufd, const char *bdf, void *ram)
 	if (!strcmp(bdf, "mock")) {
 		if (options.type1)
 			mock_like_type1(iommufd, option.object_id);
-		mock_attach(iommufd, option.object_id);
-		mock_map(ram, RAM);
+		mock_attach(iommufd, option.object_id, RAM);
+		iova = MOCK_APERTURE_START;
 	} else {
 		attach_device(open_device(bdf), iommufd, option.object_id);
-		if (map(iommufd, option.object_id, ram, RAM, 0))
-			fail("map memory into an IOAS");
 	}
+	if (map(iommufd, option.object_id, ram, RAM, iova))
+		fail("map memory into an IOAS");
 	if (options.bound)
 		check_bound(iommufd, &option);
 }
