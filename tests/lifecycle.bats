@@ -1,65 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Things that end in the middle: daemons, VMMs, guest kernels, the module (I7).
-# After each: no pin, no watch, no hole, no leak, and the guest goes on. A VMM that
-# is killed at different moments: lifecycle_kill.bats.
-# takes: 410
+# Things that end in the middle: daemons, VMMs, the module (I7). After each: no pin,
+# no watch, no hole, no leak, and the guest goes on. Guest kernels that end:
+# lifecycle_reboot.bats; a VMM that is killed at different moments:
+# lifecycle_kill.bats.
+# takes: 170
 
 load lib/vm.bash
 load lib/host.bash
 load lib/vprobe.bash
 load lib/tools.bash
+load lib/lifecycle.bash
 
-setup_file() {
-	host_log_clean
-	vprobed_start
-	vprobe_vm a nvme=1 reboot=yes \
-		qemu="$(disk kernel /vprobe/l2/vmlinuz-6.12) \
-			$(disk initrd /run/initrd-6.12.cpio)"
-	pinned_pages > /run/pinned
-}
-
-# What kexec loads, as disks that the guest knows by their serial.
-disk() {
-	echo "-drive file=$2,if=none,id=$1,format=raw,readonly=on" \
-		"-device virtio-blk-pci,drive=$1,serial=kexec-$1"
-}
-
-# Without a word to anybody, as panic reboots do.
-KEXEC='for f in kernel initrd; do
-		d=$(grep -lx kexec-$f /sys/block/vd*/serial | cut -d/ -f4)
-		dd if=/dev/$d of=/run/$f bs=1M 2>/dev/null
-	done
-	kexec -l /run/kernel --initrd=/run/initrd \
-		--append="$(cat /proc/cmdline) $MORE" &&
-	kexec -e'
-
-teardown_file() {
-	vm_kill_all
-	vprobed_stop
-}
-
-teardown() {
-	release_all
-	kill -CONT "$(cat "$VPROBED_PID")" 2>/dev/null || :
-	[ -n "$BATS_TEST_COMPLETED" ] || hang_report a
-	host_log_clean && [ "$(iommu_faults)" = 0 ]
-}
-
-nvme_reads_well() {
-	want=$(nvme_pattern 0 16777216 | md5sum)
-	got=$(guest_run "$1" 'dd if=/dev/nvme0n1 bs=1M count=16 iflag=direct \
-		2>/dev/null | md5sum')
-	[ "${got%% *}" = "${want%% *}" ]
-}
-
-# No hole, no watch, and each page pinned as at first.
-is_whole() {
-	wait_until 120 no_trace "$1"
-	wait_until 60 pinned_as "$(cat /run/pinned)"
-}
-
-has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
+setup_file() { lifecycle_vm; }
 
 @test "the module does not unload while a VM is attached" {
 	vprobe reclaim a all
@@ -152,38 +105,6 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	vprobe_ready a
 }
 
-@test "system_reset with holes: firmware finds all memory, the guest boots" {
-	vprobe reclaim a all
-	has_holes a
-	failsafes=$(vstat a fills.failsafes)
-	vm_qmp a system_reset
-	wait_until 120 more_than "$failsafes" vstat a fills.failsafes
-	is_whole a
-	vm_wait a
-	nvme_reads_well a
-	wait_until 60 vprobe_ready a
-	vprobe reclaim a all
-	has_holes a
-}
-
-@test "a registration that a reset overtakes is not used" {
-	connected=$(talker_connected)
-	kill -STOP "$(cat "$VPROBED_PID")"
-	GUEST_TIMEOUT=1 guest_run a '/vprobe-inject' 2>/dev/null || :
-	wait_until 60 more_than "$connected" talker_connected
-	sleep "$(patience 5)"
-	failsafes=$(vstat a fills.failsafes)
-	vm_qmp a system_reset
-	wait_until 60 more_than "$failsafes" vstat a fills.failsafes
-	kill -CONT "$(cat "$VPROBED_PID")"
-	wait_until 60 grep 'registration:.*was reset, or its kernel replaced' \
-		/out/vprobed.log
-	vm_wait a
-	wait_until 60 vprobe_ready a
-	vprobe reclaim a all
-	has_holes a
-}
-
 @test "a goodbye gives all memory back, without the fail-safe" {
 	vprobe reclaim a all
 	has_holes a
@@ -197,74 +118,6 @@ has_holes() { [ "$(vstat "$1" memory.holes)" -gt 50 ]; }
 	guest_run a '/vprobe-inject'
 	wait_until 60 vprobe_ready a
 	[ "$(vstat a fills.failsafes)" = "$failsafes" ]
-}
-
-@test "kexec with the goodbye: the fail-safe has nothing to do" {
-	vprobe reclaim a all
-	has_holes a
-	failsafes=$(vstat a fills.failsafes)
-	guest_run a 'touch /run/old-kernel'
-	GUEST_TIMEOUT=20 guest_run a "/vprobe-inject --goodbye && $KEXEC" \
-		2>/dev/null || :
-	wait_until 180 new_kernel a
-	is_whole a
-	nvme_reads_well a
-	wait_until 60 vprobe_ready a
-	[ "$(vstat a fills.failsafes)" = "$failsafes" ]
-	vprobe reclaim a all
-	has_holes a
-}
-
-@test "kexec without a goodbye: all that the new kernel uses is there" {
-	vprobe reclaim a all
-	has_holes a
-	guest_run a 'touch /run/old-kernel'
-	GUEST_TIMEOUT=20 guest_run a "MORE=vprobe.inject=no; $KEXEC" \
-		2>/dev/null || :
-	wait_until 180 new_kernel a
-	# It has not registered: only its own writes can have filled anything.
-	! grep -q registered <(guest_run a 'cat /run/inject.log') || return 1
-	nvme_reads_well a
-	guest_run a 'memhog -m 700 -t 2'
-	nvme_reads_well a
-	vprobe stat a | grep -v ' 0$'
-	is_whole a
-	guest_run a /vprobe-inject
-	vprobe_ready a
-	vprobe reclaim a all
-	has_holes a
-}
-
-new_kernel() {
-	GUEST_TIMEOUT=10 guest_run "$1" '[ ! -e /run/old-kernel ]' 2>/dev/null
-}
-
-@test "a guest that crashes reboots with holes outstanding" {
-	has_holes a
-	failsafes=$(vstat a fills.failsafes)
-	GUEST_TIMEOUT=2 guest_run a \
-		'echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger' \
-		2>/dev/null || :
-	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
-	is_whole a
-	vm_wait a
-	nvme_reads_well a
-	wait_until 60 vprobe_ready a
-}
-
-@test "a triple fault is a reset as well: nothing waits for a write to a hole" {
-	vprobe reclaim a all
-	has_holes a
-	failsafes=$(vstat a fills.failsafes)
-	writes=$(vstat a fills.failsafe_writes)
-	GUEST_TIMEOUT=2 guest_run a 'echo triple >/sys/kernel/reboot/type
-		echo b >/proc/sysrq-trigger' 2>/dev/null || :
-	wait_until 180 more_than "$failsafes" vstat a fills.failsafes
-	is_whole a
-	vm_wait a
-	nvme_reads_well a
-	wait_until 60 vprobe_ready a
-	[ "$(vstat a fills.failsafe_writes)" = "$writes" ]
 }
 
 is_not_attached() { ! is_attached "$1"; }

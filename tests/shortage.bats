@@ -6,6 +6,7 @@
 # allocates: to really use the host's last page would have the kernel kill
 # somebody for reasons of its own.
 # takes: 290
+# long
 
 load lib/vm.bash
 load lib/host.bash
