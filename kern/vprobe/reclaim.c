@@ -371,8 +371,8 @@ static enum vprobe_reason backing_reason(int r)
 }
 
 /*
- * Devices cannot reach it any more. Drop it, unless somebody wants it. Returns why
- * it was not dropped.
+ * Devices cannot reach it any more. Drop it, unless somebody wants it, or the fail-safe
+ * is on: a new kernel may have written to it already. Returns why it was not dropped.
  */
 static enum vprobe_reason finish_blk(struct pass *pass, struct vprobe_blk *blk)
 {
@@ -380,7 +380,7 @@ static enum vprobe_reason finish_blk(struct pass *pass, struct vprobe_blk *blk)
 	enum vprobe_reason why;
 
 	why = punch_result(vm, blk);
-	if (!why && READ_ONCE(blk->fired))
+	if (!why && (READ_ONCE(blk->fired) || READ_ONCE(vm->failsafe)))
 		why = VPROBE_REASON_RACED;
 	if (!why)
 		why = backing_reason(vprobe_backing_check(blk));
