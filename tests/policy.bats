@@ -271,7 +271,7 @@ none_named() {
 
 @test "without a BPF file system a policy is refused, and does not decide" {
 	mount -t tmpfs tmpfs /sys/fs/bpf
-	refused_with 1 'mount -t bpf bpf /sys/fs/bpf' vprobe policy load simple
+	refused_with 1 'mount -t bpf -o mode=700 bpf /sys/fs/bpf' vprobe policy load simple
 	none_named simple
 	umount /sys/fs/bpf
 }

@@ -282,9 +282,11 @@ int vprobe_attach_process(int dev, pid_t pid, int pidfd,
  * @start_ns: out: when it was started, CLOCK_BOOTTIME, rounded up to a tick
  * @err: why not
  *
- * Looks at the command line of every process that has a KVM VM.
+ * Looks at the command line of every process that has a KVM VM and a vhost-vsock device
+ * open; for 10 s at most.
  *
- * Return: its pid; -ESRCH if there is none, -EEXIST if several claim it
+ * Return: its pid; -ESRCH if there is none, -EEXIST if several claim it, -EAGAIN if there
+ * was too much to look at
  */
 pid_t vprobe_vmm_by_cid(uint32_t cid, int *pidfd, uint64_t *start_ns,
 			struct vprobe_error *err);

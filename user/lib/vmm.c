@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -22,6 +23,11 @@
 
 /* More of a command line is not looked at. */
 #define CMDLINE_MAX (128 * 1024)
+/*
+ * How long the search for a VMM may take. Anybody may have many processes share a table
+ * of half a million files, each of which has to be looked at.
+ */
+#define SCAN_MS 10000
 
 /* Of a link in /proc/PID/fd; the file itself may have been removed since. */
 static bool ends_with(const char *link, const char *tail)
@@ -277,8 +283,16 @@ void vprobe_vmm_close(struct vprobe_vmm *vmm)
 	vmm->nr_iommufds = 0;
 }
 
-/* Whether the process has both a VM and a vhost-vsock device open. */
-static bool has_vm_and_vsock(pid_t pid)
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Whether the process has both a VM and a vhost-vsock device open; not if it is late. */
+static bool has_vm_and_vsock(pid_t pid, uint64_t deadline_ms)
 {
 	bool vm = false, vsock = false;
 	enum fd_kind kind;
@@ -289,7 +303,8 @@ static bool has_vm_and_vsock(pid_t pid)
 	if (!dir)
 		return false;
 	while (!(vm && vsock) && (de = readdir(dir))) {
-		if (fd_kind_at(dirfd(dir), de->d_name, &kind))
+		if (now_ms() > deadline_ms ||
+		    fd_kind_at(dirfd(dir), de->d_name, &kind))
 			break;
 		vm |= kind == FD_KVM_VM;
 		vsock |= kind == FD_VHOST_VSOCK;
@@ -298,7 +313,7 @@ static bool has_vm_and_vsock(pid_t pid)
 	return vm && vsock;
 }
 
-static bool claims_cid(pid_t pid, uint32_t cid)
+static bool claims_cid(pid_t pid, uint32_t cid, uint64_t deadline_ms)
 {
 	size_t len = 0;
 	bool claims;
@@ -308,7 +323,7 @@ static bool claims_cid(pid_t pid, uint32_t cid)
 	 * First: a command line is memory of the process, and read under its
 	 * mmap_lock, which one that is stuck may hold for ever.
 	 */
-	if (!has_vm_and_vsock(pid))
+	if (!has_vm_and_vsock(pid, deadline_ms))
 		return false;
 	args = read_cmdline(pid, &len);
 	if (!args)
@@ -356,6 +371,7 @@ static int read_start_ns(pid_t pid, uint64_t *start_ns)
 /* The only process that claims @cid, or a negative errno. */
 static pid_t scan_for_cid(uint32_t cid)
 {
+	uint64_t deadline_ms = now_ms() + SCAN_MS;
 	struct dirent *de;
 	pid_t found = 0;
 	DIR *proc;
@@ -363,10 +379,10 @@ static pid_t scan_for_cid(uint32_t cid)
 	proc = opendir("/proc");
 	if (!proc)
 		return -errno;
-	while ((de = readdir(proc))) {
+	while (now_ms() <= deadline_ms && (de = readdir(proc))) {
 		pid_t pid = atoi(de->d_name);
 
-		if (pid <= 0 || !claims_cid(pid, cid))
+		if (pid <= 0 || !claims_cid(pid, cid, deadline_ms))
 			continue;
 		if (found) {
 			closedir(proc);
@@ -375,6 +391,8 @@ static pid_t scan_for_cid(uint32_t cid)
 		found = pid;
 	}
 	closedir(proc);
+	if (now_ms() > deadline_ms)
+		return -EAGAIN;
 	return found ? found : -ESRCH;
 }
 
@@ -405,6 +423,10 @@ pid_t vprobe_vmm_by_cid(uint32_t cid, int *pidfd, uint64_t *start_ns,
 		return vprobe_error_set(err, pid,
 			"more than one VMM claims the vsock context id %u on its command line",
 			cid);
+	if (pid == -EAGAIN)
+		return vprobe_error_set(err, pid,
+			"the processes of this host have too many files open to find the VMM with the vsock context id %u in %d s",
+			cid, SCAN_MS / 1000);
 	if (pid < 0)
 		return vprobe_error_set(err, pid,
 			"no VMM has the vsock context id %u on its command line",
@@ -417,7 +439,7 @@ pid_t vprobe_vmm_by_cid(uint32_t cid, int *pidfd, uint64_t *start_ns,
 	 * The pid may have been given to another process between the scan and
 	 * the pidfd. From here on it cannot be, so look once more.
 	 */
-	if (!claims_cid(pid, cid)) {
+	if (!claims_cid(pid, cid, now_ms() + SCAN_MS)) {
 		close(*pidfd);
 		*pidfd = -1;
 		return vprobe_error_set(err, -ESRCH,

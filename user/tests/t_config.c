@@ -87,8 +87,8 @@ static void test_mistakes(void)
 	       "conf:1: granule is a power of two from 64K to 32M, not \"3M\"");
 	is_bad("fill-timeout = 999\n",
 	       "conf:1: fill-timeout is a number from 1000 to 2147483647");
-	is_bad("verify-timeout = 600001\n",
-	       "conf:1: verify-timeout is a number from 1000 to 600000");
+	is_bad("verify-timeout = 240001\n",
+	       "conf:1: verify-timeout is a number from 1000 to 240000");
 	is_bad("quarantine-raced-percent = 101\n",
 	       "conf:1: quarantine-raced-percent is a number from 0 to 100");
 	is_bad("quarantine-intervals = 0\n",

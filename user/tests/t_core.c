@@ -74,7 +74,7 @@ static pid_t fake_owner(void *ctx, uint32_t cid, int *fd, uint64_t *start,
 	(void)cid;
 	if (w.owner <= 0) {
 		snprintf(why, size, "nobody claims it");
-		return -ESRCH;
+		return w.owner ? w.owner : -ESRCH;
 	}
 	*fd = pidfd(w.owner);
 	*start = w.owner_start;
@@ -472,6 +472,13 @@ static void test_ownership(pid_t vmm, pid_t other)
 	ask(VPD_REGISTER, CID, 1);
 	ok(w.status == EEXIST && !w.sets,
 	   "I8: an attach under another VM's context id is not believed");
+
+	reset();
+	w.owner = -EAGAIN;
+	attach(1, vmm, CID);
+	ask(VPD_REGISTER, CID, 1);
+	ok(w.status == EAGAIN && !w.sets,
+	   "I8: nor one whose owner could not be looked for to the end");
 
 	reset();
 	attach(1, vmm, CID);

@@ -250,7 +250,7 @@ static int make_pins(struct vprobe_error *err)
 	if (statfs(POLICY_PINS, &fs) || fs.f_type != BPF_FS_MAGIC)
 		return vprobe_error_set(err, -ENODEV,
 			"%s is on no BPF file system, which keeps a policy in use; mount one: mount -t "
-			"bpf bpf /sys/fs/bpf",
+			"bpf -o mode=700 bpf /sys/fs/bpf",
 			POLICY_PINS);
 	return 0;
 }

@@ -213,8 +213,8 @@ static bool own_by_vm(struct job *job, const struct vprobe_stat *vm)
 	job->vm_id = vm->id;
 	if (!vm->pid)
 		return true;	/* not even the operator knows */
-	if (job->owner == -EEXIST) {
-		say(job, -EEXIST, "%s", job->owner_text);
+	if (job->owner == -EEXIST || job->owner == -EAGAIN) {
+		say(job, job->owner, "%s", job->owner_text);
 		return false;
 	}
 	if (job->owner > 0 && job->owner != (pid_t)vm->pid) {

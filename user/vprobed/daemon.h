@@ -13,11 +13,11 @@
 /*
  * How long the verifier may take, in milliseconds. The Linux helper takes 0.5 s, and the
  * most that the verifier looks at 2 s; a debug kernel in an emulator is many times
- * slower.
+ * slower. Less than the talker waits for an answer (WAIT_MS).
  */
 #define LOAD_MS_DEFAULT	60000
 #define LOAD_MS_MIN	1000
-#define LOAD_MS_MAX	600000
+#define LOAD_MS_MAX	240000
 
 /**
  * struct options - what the operator asked for

@@ -457,10 +457,13 @@ static int check_deadlines(struct loop *l)
 			if (c->state == CONN_READING && c->have)
 				send_reply(c->fd, ETIMEDOUT,
 					   "the message took too long");
-			if (c->state == CONN_WAITING)
+			if (c->state == CONN_WAITING) {
+				send_reply(c->fd, ETIMEDOUT,
+					   "vprobed has too much to do; try again later");
 				conn_gone(l, c);
-			else
+			} else {
 				conn_close(c);
+			}
 			continue;
 		}
 		if (c->deadline_ms < next)
